@@ -1,0 +1,1 @@
+"""Facts as knowledge tokens inside a frozen language model."""

@@ -1,0 +1,102 @@
+"""The exceptions of kblam.
+
+Every message says what was expected, what came, and what to do::
+
+    KBLaMError
+    ├── ConfigError (ValueError)             a setting out of range or inconsistent
+    ├── FactError (ValueError)               a triple with an empty or malformed part
+    ├── StoreError                           a knowledge store cannot be used
+    │   ├── StoreCorruptError                the file is not a store, or is damaged
+    │   └── UnsupportedSourceError (TypeError)  no source reads this kind of object
+    ├── AdapterError                         an adapter cannot be loaded
+    │   └── AdapterMismatchError             it was trained for another model or encoder
+    ├── WeightsNotFoundError (FileNotFoundError)  no weights under that name
+    ├── PromptTooLongError (ValueError)      the prompt exceeds the model's context
+    └── MissingExtraError (ImportError)      an optional dependency is not installed
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__all__ = [
+    "AdapterError",
+    "AdapterMismatchError",
+    "ConfigError",
+    "FactError",
+    "KBLaMError",
+    "MissingExtraError",
+    "PromptTooLongError",
+    "StoreCorruptError",
+    "StoreError",
+    "UnsupportedSourceError",
+    "WeightsNotFoundError",
+    "require",
+]
+
+
+class KBLaMError(Exception):
+    """Base class of every error that kblam raises on purpose."""
+
+
+class ConfigError(KBLaMError, ValueError):
+    """A setting is out of range or contradicts another one."""
+
+
+class FactError(KBLaMError, ValueError):
+    """A triple is malformed: a part is empty, of the wrong type, or its id is taken."""
+
+
+class StoreError(KBLaMError):
+    """A knowledge store cannot do what was asked of it."""
+
+
+class StoreCorruptError(StoreError):
+    """The file is not a knowledge store, or it is damaged."""
+
+
+class UnsupportedSourceError(StoreError, TypeError):
+    """No triple source reads objects of this type."""
+
+
+class AdapterError(KBLaMError):
+    """An adapter cannot be loaded or saved."""
+
+
+class AdapterMismatchError(AdapterError):
+    """The adapter was trained for another base model or another encoder."""
+
+
+class WeightsNotFoundError(KBLaMError, FileNotFoundError):
+    """No weights were found under that name in any of the places looked at."""
+
+
+class PromptTooLongError(KBLaMError, ValueError):
+    """The prompt and the room for the answer exceed the model's context window."""
+
+
+class MissingExtraError(KBLaMError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional dependency.
+
+    Args:
+        module: The module's import name.
+        extra: The extra of kblam that installs it.
+
+    Raises:
+        MissingExtraError: With the command that installs the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A missing dependency *of* the module is somebody else's bug: show it as it is.
+        if error.name is None or not module.startswith(error.name):
+            raise
+        raise MissingExtraError(
+            f"This needs the package {module!r}, which is not installed. "
+            f'Install it with: pip install "kblam[{extra}]"'
+        ) from error

@@ -1,0 +1,1 @@
+"""kblam inside other frameworks."""

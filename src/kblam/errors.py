@@ -12,7 +12,9 @@ Every message says what was expected, what came, and what to do::
     │   └── AdapterMismatchError             it was trained for another model or encoder
     ├── WeightsNotFoundError (FileNotFoundError)  no weights under that name
     ├── PromptTooLongError (ValueError)      the prompt exceeds the model's context
-    └── MissingExtraError (ImportError)      an optional dependency is not installed
+    ├── MissingExtraError (ImportError)      an optional dependency is not installed
+    ├── UnsupportedMessageError (ValueError) a chat message holds what the model cannot read
+    └── GenerationTimeoutError (TimeoutError)  an answer took longer than allowed
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ __all__ = [
     "AdapterMismatchError",
     "ConfigError",
     "FactError",
+    "GenerationTimeoutError",
     "KBLaMError",
     "MissingExtraError",
     "PromptTooLongError",
     "StoreCorruptError",
     "StoreError",
+    "UnsupportedMessageError",
     "UnsupportedSourceError",
     "WeightsNotFoundError",
     "require",
@@ -78,6 +82,14 @@ class PromptTooLongError(KBLaMError, ValueError):
 
 class MissingExtraError(KBLaMError, ImportError):
     """An optional dependency is not installed."""
+
+
+class UnsupportedMessageError(KBLaMError, ValueError):
+    """A chat message holds something the model cannot read: an image, a tool's result."""
+
+
+class GenerationTimeoutError(KBLaMError, TimeoutError):
+    """An answer took longer than the caller allowed."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:

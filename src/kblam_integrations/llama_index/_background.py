@@ -1,0 +1,95 @@
+"""Blocking generation beside an event loop: a thread works, the loop stays free."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+__all__ = ["Worker"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Item(Generic[T]):
+    value: T
+
+
+@dataclass(frozen=True)
+class _End:
+    error: BaseException | None
+
+
+class Worker:
+    """Runs one model's calls in a thread of its own, one after the other.
+
+    Generation on one set of weights is serial anyway. In a thread of its own the calls that
+    wait for their turn do not fill up the event loop's shared pool, which others need.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kblam")
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Await what ``function`` returns, or get the error it raises."""
+        context = contextvars.copy_context()  # spans and traces of the caller
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, context.run, function)
+
+    async def iterate(
+        self, generate: Callable[[], Generator[T, None, None]]
+    ) -> AsyncGenerator[T, None]:
+        """Yield what a generator yields as it comes, then its error if it raises one.
+
+        Leaving early closes the generator before its next item, which ends the generation.
+
+        Args:
+            generate: Makes the generator. It is called, run and closed in the thread.
+        """
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[_Item[T] | _End] = asyncio.Queue()
+        left = threading.Event()
+
+        def post(item: _Item[T] | _End) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        context: Any = contextvars.copy_context()
+        future = self._pool.submit(context.run, _drain, generate, post, left)
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, _Item):
+                    yield item.value
+                elif item.error is not None:
+                    raise item.error
+                else:
+                    return
+        finally:
+            left.set()
+            future.cancel()  # where it has not begun yet
+
+
+def _drain(
+    generate: Callable[[], Generator[T, None, None]],
+    post: Callable[[_Item[T] | _End], None],
+    left: threading.Event,
+) -> None:
+    """Hand every item of a generator over, and how it ended, whatever happens."""
+    try:
+        items = generate()
+        try:
+            for item in items:
+                if left.is_set():
+                    return
+                post(_Item(item))
+        finally:
+            items.close()
+    except BaseException as error:
+        post(_End(error))
+    else:
+        post(_End(None))

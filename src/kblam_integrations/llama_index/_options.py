@@ -1,0 +1,46 @@
+"""Arguments of one call, over those that the model was made with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kblam.config import GenerationOptions
+from kblam.errors import ConfigError
+
+__all__ = ["OPTION_NAMES", "merge_options", "stop_strings"]
+
+OPTION_NAMES: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(GenerationOptions))
+
+# What other LlamaIndex models call the same thing.
+_ALIASES = {"max_tokens": "max_new_tokens"}
+
+
+def stop_strings(stop: str | Iterable[str] | None) -> tuple[str, ...]:
+    """One stop string, several or none, as a tuple."""
+    if stop is None:
+        return ()
+    return (stop,) if isinstance(stop, str) else tuple(stop)
+
+
+def merge_options(defaults: GenerationOptions, arguments: Mapping[str, Any]) -> GenerationOptions:
+    """The options of one call: ``arguments`` where given, else ``defaults``.
+
+    ``None`` means the default, as elsewhere in LlamaIndex. ``max_tokens`` is
+    ``max_new_tokens``.
+
+    Raises:
+        ConfigError: An argument is unknown or out of range. It is not dropped silently.
+    """
+    changes: dict[str, Any] = {}
+    for given, value in arguments.items():
+        name = _ALIASES.get(given, given)
+        if name not in OPTION_NAMES:
+            raise ConfigError(
+                f"KBLaMLLM expects the arguments {sorted([*OPTION_NAMES, *_ALIASES, 'view'])} in "
+                f"a call, got {given!r}. Remove it, or set it where the model is made."
+            )
+        if value is not None:
+            changes[name] = stop_strings(value) if name == "stop" else value
+    return dataclasses.replace(defaults, **changes)

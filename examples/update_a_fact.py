@@ -1,0 +1,45 @@
+"""Change a fact in a store: the next answer has it, and only that fact is embedded again."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from kblam import KBLaM
+from kblam.knowledge import KnowledgeStore
+
+QUESTION = "What is the phone number of warehouse 42?"
+
+
+def main() -> None:
+    """Ask, change the fact that answers, ask again, remove it, ask again."""
+    with tempfile.TemporaryDirectory() as folder:
+        with KnowledgeStore(Path(folder) / "warehouses.db") as store:
+            store.add(
+                (f"warehouse {number}", "phone number", f"555-{number:04d}")
+                for number in range(1, 301)
+            )
+            model = KBLaM.from_pretrained().attach(store)
+            print(f"{len(store)} facts, fingerprint {store.fingerprint}")
+            ask(model)
+
+            store.upsert([("warehouse 42", "phone number", "777-9000")])
+            print(f"Changed one fact, fingerprint {store.fingerprint}")
+            ask(model)
+
+            store.remove(entity="warehouse 42", property="phone number")
+            print("Removed it")
+            ask(model)
+            model.detach()
+
+
+def ask(model: KBLaM) -> None:
+    """Ask the one question and print the answer and its time."""
+    started = time.perf_counter()
+    answer = model.ask(QUESTION)
+    print(f"> {QUESTION}\n{answer.text}  ({time.perf_counter() - started:.2f} s)\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""The command line: ``kblam index``, ``ask``, ``inspect``, ``train`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import typer
+
+from kblam.cli._errors import clear_errors
+from kblam.cli.ask import ask
+from kblam.cli.evaluate import evaluate
+from kblam.cli.index import index
+from kblam.cli.inspect import inspect
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="kblam",
+    help="Facts as knowledge tokens inside a frozen language model.",
+    no_args_is_help=True,
+    # A traceback that a person reports should be the plain one.
+    pretty_exceptions_enable=False,
+)
+for command in (index, ask, inspect, evaluate):
+    app.command()(clear_errors(command))

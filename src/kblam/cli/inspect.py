@@ -1,0 +1,72 @@
+"""``kblam inspect``: what is in a store."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from kblam.cli._console import results
+from kblam.cli._stores import open_existing
+from kblam.knowledge import KnowledgeStore
+
+__all__ = ["inspect"]
+
+
+def inspect(
+    store: Annotated[Path, typer.Argument(help="A store made by 'kblam index'.")],
+    limit: Annotated[int, typer.Option(min=1, help="Show this many properties.")] = 15,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Show a store's facts, properties, vectors, size and fingerprint."""
+    with open_existing(store) as knowledge:
+        summary = _summarise(knowledge, store)
+    if as_json:
+        results.print_json(json.dumps(summary))
+    else:
+        _print_summary(summary, limit)
+
+
+def _summarise(knowledge: KnowledgeStore, path: Path) -> dict[str, Any]:
+    entities: set[str] = set()
+    properties: Counter[str] = Counter()
+    for fact in knowledge.facts():
+        entities.add(fact.entity)
+        properties[fact.property] += 1
+    return {
+        "path": str(path),
+        "facts": len(knowledge),
+        "entities": len(entities),
+        "properties": dict(properties.most_common()),
+        "changes": knowledge.sequence,
+        "fingerprint": knowledge.fingerprint,
+        "bytes": sum(
+            part.stat().st_size
+            for part in (path, path.with_name(path.name + "-wal"))
+            if part.exists()
+        ),
+    }
+
+
+def _print_summary(summary: dict[str, Any], limit: int) -> None:
+    overview = Table.grid(padding=(0, 2))
+    overview.add_row("Store", Text(summary["path"], overflow="fold"))
+    for name in ("facts", "entities", "changes"):
+        overview.add_row(name.capitalize(), f"{summary[name]:,}")
+    overview.add_row("Properties", f"{len(summary['properties']):,}")
+    overview.add_row("Size", f"{summary['bytes'] / 1e6:,.1f} MB")
+    overview.add_row("Fingerprint", summary["fingerprint"])
+    results.print(overview)
+    table = Table()
+    table.add_column("Property", overflow="fold")
+    table.add_column("Facts", justify="right")
+    for name, count in list(summary["properties"].items())[:limit]:
+        table.add_row(Text(name), f"{count:,}")
+    if len(summary["properties"]) > limit:
+        table.caption = f"and {len(summary['properties']) - limit:,} more"
+    results.print(table)

@@ -1,0 +1,217 @@
+"""Settings as frozen dataclasses: validated when made, JSON in and out."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from kblam.errors import ConfigError
+
+__all__ = [
+    "DEFAULT_REFUSAL",
+    "GenerationOptions",
+    "KnowledgeConfig",
+    "RefusalConfig",
+    "SelectionConfig",
+]
+
+DEFAULT_REFUSAL = "I am sorry, I cannot find relevant information in the knowledge base."
+
+_T = TypeVar("_T")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _from_dict(cls: type[_T], data: dict[str, Any]) -> _T:
+    """Build a dataclass from JSON, naming a setting that it does not know."""
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise ConfigError(
+            f"{cls.__name__} expects the settings {sorted(known)}, got also {unknown}. "
+            "Remove them, or update kblam if a newer version wrote this file."
+        )
+    try:
+        return cls(**data)
+    except TypeError as error:
+        raise ConfigError(f"{cls.__name__} cannot be read: {error}.") from error
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """How the facts that the knowledge layers read are chosen.
+
+    Attributes:
+        layer: Decoder layer whose input ranks the facts; knowledge layers start there.
+        top_k: Facts that the layers after read.
+        sources: ``"both"`` adds the encoder's embedding of the question to what the decoder's
+            hidden states say; ``"encoder"`` and ``"decoder"`` use one alone.
+        pools: Heads of the attention pooling over the prompt's tokens.
+    """
+
+    layer: int
+    top_k: int = 16
+    sources: Literal["both", "encoder", "decoder"] = "both"
+    pools: int = 4
+
+    def __post_init__(self) -> None:
+        _require(self.layer >= 0, f"Expected a selection layer >= 0, got {self.layer}.")
+        _require(self.top_k >= 1, f"Expected top_k >= 1, got {self.top_k}.")
+        _require(self.pools >= 1, f"Expected pools >= 1, got {self.pools}.")
+        _require(
+            self.sources in ("both", "encoder", "decoder"),
+            f"Expected sources 'both', 'encoder' or 'decoder', got {self.sources!r}.",
+        )
+
+
+@dataclass(frozen=True)
+class RefusalConfig:
+    """When and how a question is refused.
+
+    Attributes:
+        sentence: The reply.
+        threshold: Refuse where the estimated probability that the facts do not answer
+            exceeds this; calibrated on held-back training questions.
+    """
+
+    sentence: str = DEFAULT_REFUSAL
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require(bool(self.sentence.strip()), "Expected a refusal sentence, got an empty one.")
+        _require(
+            0.0 <= self.threshold <= 1.0,
+            f"Expected a refusal threshold from 0 to 1, got {self.threshold}.",
+        )
+
+
+@dataclass(frozen=True)
+class KnowledgeConfig:
+    """The shape of a knowledge adapter.
+
+    Attributes:
+        encoder: Name of the sentence encoder.
+        encoder_dimension: E.
+        knowledge_layers: Decoder layers that attend to facts, ascending.
+        hidden_size: D of the decoder.
+        num_heads: H, query heads.
+        num_key_heads: G, heads of keys and values that the adapters make; divides H.
+        head_dim: d.
+        scale_factor: C of ``log C - log M``; None adds nothing.
+        key_norm: LayerNorm over the whole adapted key row, all layers together, as published.
+        query_head: ``"full"`` matrices, ``"lora"`` on the layer's own query projection, or
+            ``"shared"``: the layer's own queries, after rotary embedding.
+        lora_rank: Rank for ``"lora"``.
+        selection: None attends to all facts in every knowledge layer, the paper's own form.
+        grounded: Whether the adapter has a trained pointer and gate for copying.
+        refusal: When and how to refuse.
+    """
+
+    encoder: str
+    encoder_dimension: int
+    knowledge_layers: tuple[int, ...]
+    hidden_size: int
+    num_heads: int
+    num_key_heads: int
+    head_dim: int
+    scale_factor: float | None = 100.0
+    key_norm: bool = False
+    query_head: Literal["full", "lora", "shared"] = "full"
+    lora_rank: int = 16
+    selection: SelectionConfig | None = None
+    grounded: bool = False
+    refusal: RefusalConfig = field(default_factory=RefusalConfig)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "knowledge_layers", tuple(self.knowledge_layers))
+        layers = self.knowledge_layers
+        _require(
+            len(layers) > 0 and list(layers) == sorted(set(layers)) and layers[0] >= 0,
+            f"Expected ascending knowledge layers, got {layers}.",
+        )
+        for name in ("encoder_dimension", "hidden_size", "num_heads", "num_key_heads", "head_dim"):
+            _require(
+                getattr(self, name) >= 1, f"Expected {name} >= 1, got {getattr(self, name)}."
+            )
+        _require(
+            self.num_heads % self.num_key_heads == 0,
+            f"Expected num_key_heads to divide num_heads, got {self.num_key_heads} "
+            f"and {self.num_heads}.",
+        )
+        _require(
+            self.scale_factor is None or self.scale_factor > 0,
+            f"Expected a positive scale factor or None, got {self.scale_factor}.",
+        )
+        _require(
+            self.query_head in ("full", "lora", "shared"),
+            f"Expected query_head 'full', 'lora' or 'shared', got {self.query_head!r}.",
+        )
+        if self.selection is not None:
+            _require(
+                layers[0] == self.selection.layer,
+                f"Expected the first knowledge layer to be the selection layer "
+                f"{self.selection.layer}, got {layers[0]}: layers before it could not know "
+                "which facts to read.",
+            )
+        _require(
+            not self.grounded or self.selection is not None,
+            "Copying needs selected facts to point at: set selection, or grounded=False.",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> KnowledgeConfig:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ConfigError: A setting is unknown, missing or out of range.
+        """
+        data = dict(data)
+        if isinstance(data.get("selection"), dict):
+            data["selection"] = _from_dict(SelectionConfig, data["selection"])
+        if isinstance(data.get("refusal"), dict):
+            data["refusal"] = _from_dict(RefusalConfig, data["refusal"])
+        return _from_dict(cls, data)
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How an answer is generated.
+
+    Attributes:
+        max_new_tokens: At most so many tokens.
+        temperature: 0 is greedy.
+        top_p: Nucleus sampling.
+        top_k: Sample among so many tokens; 0 is all.
+        num_beams: Beam search if above 1.
+        stop: Strings that end the answer; they are left out of it.
+        seed: For sampling.
+    """
+
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    num_beams: int = 1
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stop", tuple(self.stop))
+        _require(
+            self.max_new_tokens >= 1, f"Expected max_new_tokens >= 1, got {self.max_new_tokens}."
+        )
+        _require(
+            self.temperature >= 0.0, f"Expected a temperature >= 0, got {self.temperature}."
+        )
+        _require(0.0 < self.top_p <= 1.0, f"Expected 0 < top_p <= 1, got {self.top_p}.")
+        _require(self.top_k >= 0, f"Expected top_k >= 0, got {self.top_k}.")
+        _require(self.num_beams >= 1, f"Expected num_beams >= 1, got {self.num_beams}.")
+        _require(all(self.stop), "Expected non-empty stop strings, got an empty one.")

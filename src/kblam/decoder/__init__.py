@@ -1,0 +1,17 @@
+"""Knowledge inside a Transformers decoder."""
+
+from kblam.decoder.attach import AttachedDecoder, attach
+from kblam.decoder.layout import AttentionLayout, attention_layout
+from kblam.decoder.modules import KnowledgeAdapter
+from kblam.decoder.session import FactInput, FactSession, Selection
+
+__all__ = [
+    "AttachedDecoder",
+    "AttentionLayout",
+    "FactInput",
+    "FactSession",
+    "KnowledgeAdapter",
+    "Selection",
+    "attach",
+    "attention_layout",
+]

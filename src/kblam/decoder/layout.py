@@ -1,0 +1,118 @@
+"""What kblam needs to know of a decoder's attention modules, for any family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from kblam.errors import ConfigError
+
+__all__ = ["AttentionLayout", "attention_layout", "query_projection"]
+
+
+@dataclass(frozen=True)
+class AttentionLayout:
+    """The attention of one decoder.
+
+    Attributes:
+        modules: Attention modules by layer index; hybrids have some layers without.
+        hidden_size: D.
+        num_layers: All decoder layers, attention or not.
+        num_heads: H.
+        num_key_value_heads: G of the base.
+        head_dim: d.
+    """
+
+    modules: dict[int, nn.Module]
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    num_key_value_heads: int
+    head_dim: int
+
+
+def attention_layout(model: PreTrainedModel) -> AttentionLayout:
+    """Find the self-attention modules of a decoder.
+
+    Raises:
+        ConfigError: The model has no layer that uses Transformers' attention interface.
+    """
+    config = model.config.get_text_config(decoder=True)
+    modules: dict[int, nn.Module] = {}
+    for name, module in model.named_modules():
+        # Every family that uses the attention interface names its modules ...Attention and
+        # gives them a layer_idx; convolutions and linear attention are named otherwise.
+        if type(module).__name__.endswith("Attention") and "cross" not in name:
+            index = getattr(module, "layer_idx", None)
+            if isinstance(index, int) and _has_projection(module):
+                modules.setdefault(index, module)
+    if not modules:
+        raise ConfigError(
+            f"Expected a decoder with attention layers that use Transformers' attention "
+            f"interface, got {type(model).__name__} with none. Use another base model."
+        )
+    heads = int(config.num_attention_heads)
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    some = next(iter(modules.values()))
+    head_dim = int(getattr(some, "head_dim", None) or getattr(some, "head_size", None) or head_dim)
+    groups = getattr(config, "num_key_value_heads", None) or heads
+    return AttentionLayout(
+        modules=dict(sorted(modules.items())),
+        hidden_size=int(config.hidden_size),
+        num_layers=int(config.num_hidden_layers),
+        num_heads=heads,
+        num_key_value_heads=int(groups),
+        head_dim=head_dim,
+    )
+
+
+def _has_projection(module: nn.Module) -> bool:
+    return any(hasattr(module, name) for name in ("q_proj", "qkv_proj", "query_key_value"))
+
+
+def query_projection(
+    module: nn.Module, num_heads: int, head_dim: int
+) -> tuple[Tensor, Tensor | None]:
+    """The part of an attention module's projections that makes its queries.
+
+    Args:
+        module: The attention module.
+        num_heads: H.
+        head_dim: d.
+
+    Returns:
+        Weight (H * d, D) and bias (H * d) or None; views of the module's own parameters.
+
+    Raises:
+        ConfigError: The module projects its queries in a way not known here.
+    """
+    width = num_heads * head_dim
+    pick: Callable[[Tensor], Tensor]
+    if hasattr(module, "q_proj"):
+        linear = module.q_proj
+        if linear.weight.shape[0] == 2 * width:
+            # Qwen 3.5: each head's rows hold its query, then its output gate.
+            pick = lambda t: t.view(num_heads, 2, head_dim, *t.shape[1:])[:, 0].flatten(0, 1)  # noqa: E731
+        else:
+            pick = lambda t: t  # noqa: E731
+    elif hasattr(module, "qkv_proj"):
+        linear = module.qkv_proj
+        pick = lambda t: t[:width]  # noqa: E731
+    elif hasattr(module, "query_key_value"):
+        linear = module.query_key_value
+        # GPT-NeoX: each head's rows hold its query, key and value.
+        pick = lambda t: t.view(num_heads, 3, head_dim, *t.shape[1:])[:, 0].flatten(0, 1)  # noqa: E731
+    else:
+        linear = None
+    weight = pick(linear.weight.detach()) if linear is not None else torch.zeros(0, 0)
+    if linear is None or weight.shape[0] != width:
+        raise ConfigError(
+            f"Expected {type(module).__name__} to project {width} query numbers through q_proj, "
+            "qkv_proj or query_key_value; it does not. Use query_head='shared' for this family."
+        )
+    bias = linear.bias
+    return weight, None if bias is None else pick(bias.detach())

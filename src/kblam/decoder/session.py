@@ -1,0 +1,255 @@
+"""The facts of one generation, and what the layers have made of them so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, overload
+
+import torch
+from torch import Tensor
+
+from kblam.attention import gather_facts, key_norm_scale, length_bias, select_top_k
+from kblam.decoder.modules import PRIOR_FLOOR, KnowledgeAdapter
+from kblam.errors import ConfigError
+
+__all__ = ["FactInput", "FactSession", "Selection", "rows"]
+
+# Up to so many facts a row, knowledge tokens are made once per layer; past it, attention
+# runs in encoder space. A query costs H*E*(d+M) absorbed and H*M*d materialised.
+_MATERIALISE_UP_TO = 256
+
+
+@dataclass(frozen=True)
+class FactInput:
+    """The facts that a batch may attend to.
+
+    Attributes:
+        keys: Encoded keys: (M, E) shared by all rows, or (B, M, E).
+        values: Encoded values, of the same shape.
+        mask: True where a row may see a fact, (B, M); None shows all facts to all rows.
+        encoder_query: The encoder's embedding of each row's question, (B, E).
+        prompt_mask: True on the prompt's tokens, (B, T); selection pools over them. None
+            takes every token of the first forward pass.
+    """
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor | None = None
+    encoder_query: Tensor | None = None
+    prompt_mask: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.keys.shape != self.values.shape or self.keys.dim() not in (2, 3):
+            raise ConfigError(
+                "Expected fact keys and values of one shape, (M, E) or (B, M, E), got "
+                f"{tuple(self.keys.shape)} and {tuple(self.values.shape)}."
+            )
+        if self.mask is not None and self.mask.shape[-1] != self.keys.shape[-2]:
+            raise ConfigError(
+                f"Expected a fact mask over {self.keys.shape[-2]} facts, got one over "
+                f"{self.mask.shape[-1]}."
+            )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The facts that a prompt selected.
+
+    Attributes:
+        index: Into the facts given, (B, k), best first.
+        log_prob: Log-probability of each, "none of them" being one more outcome, (B, k).
+        log_none: Log-probability of "none of them", (B,).
+        similarity: The encoder's cosine similarity, (B, k); zero without an encoder query.
+    """
+
+    index: Tensor
+    log_prob: Tensor
+    log_none: Tensor
+    similarity: Tensor
+
+
+@dataclass
+class FactSession:
+    """State of one generation: made anew for each prompt, kept while it is continued.
+
+    Attributes:
+        adapter: The trained parts.
+        facts: What may be attended to.
+        form: ``"absorbed"``, ``"materialised"``, or by size.
+        trace: Keep the fact attention of the first forward pass's last token, by layer.
+    """
+
+    adapter: KnowledgeAdapter
+    facts: FactInput
+    form: Literal["auto", "absorbed", "materialised"] = "auto"
+    trace: bool = False
+    selection: Selection | None = None
+    fact_share: dict[int, Tensor] = field(default_factory=dict)
+    attention: dict[int, Tensor] = field(default_factory=dict)
+    keys: Tensor = field(init=False)
+    values: Tensor = field(init=False)
+    mask: Tensor | None = field(init=False)
+    _tokens: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _key_scale: Tensor | None = None
+    _row: tuple[Tensor, Tensor] | None = None
+    _bias: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        expected = self.adapter.config.encoder_dimension
+        if self.facts.keys.shape[-1] != expected:
+            raise ConfigError(
+                f"Expected facts encoded in {expected} dimensions, by "
+                f"{self.adapter.config.encoder!r}, got {self.facts.keys.shape[-1]}. "
+                "Encode the facts with the adapter's encoder."
+            )
+        self.keys = _with_batch(self.facts.keys)
+        self.values = _with_batch(self.facts.values)
+        self.mask = self.facts.mask
+
+    @property
+    def num_facts(self) -> int:
+        """M of the facts given."""
+        return int(self.facts.keys.shape[-2])
+
+    def absorbed(self) -> bool:
+        """Whether attention runs in encoder space."""
+        if self.form == "auto":
+            return int(self.keys.shape[-2]) > _MATERIALISE_UP_TO
+        return self.form == "absorbed"
+
+    def select(self, hidden: Tensor) -> None:
+        """Choose the facts for this layer and those after it, once per session.
+
+        Args:
+            hidden: Input of the selection layer, (B, T, D), from the prompt's first token on.
+        """
+        config, head = self.adapter.config.selection, self.adapter.selection
+        if self.selection is not None or config is None or head is None:
+            return
+        batch = hidden.shape[0]
+        mask = self._prompt_mask(hidden)
+        length = hidden.shape[1] if mask is None else mask.shape[1]
+        encoded = rows(self.facts.encoder_query, batch)
+        query, none = head(hidden[:, :length], mask, encoded)
+        keys = _for_rows(self.facts.keys, batch)
+        fact_mask = rows(self.facts.mask, batch)
+        scores, index = select_top_k(query, keys.float(), config.top_k, mask=fact_mask)
+        visible = scores.isfinite()
+        self.keys = gather_facts(keys, index)
+        self.values = gather_facts(_for_rows(self.facts.values, batch), index)
+        self.mask = visible
+        scores = torch.where(visible, scores, torch.finfo(scores.dtype).min)
+        total = torch.cat([scores, none[:, None]], dim=1).log_softmax(-1)
+        similarity = torch.zeros_like(scores)
+        if encoded is not None:
+            similarity = (self.keys.float() @ encoded.float().unsqueeze(-1)).squeeze(-1)
+        self.selection = Selection(index, total[:, :-1], total[:, -1], similarity)
+
+    def _prompt_mask(self, hidden: Tensor) -> Tensor | None:
+        mask = rows(self.facts.prompt_mask, hidden.shape[0])
+        if mask is not None and mask.shape[1] > hidden.shape[1]:
+            raise ConfigError(
+                f"Expected the whole prompt of {mask.shape[1]} tokens in the first forward pass, "
+                f"got {hidden.shape[1]}. Selection pools over the prompt: do not prefill in chunks."
+            )
+        return mask
+
+    def bias(self, layer: int, batch: int) -> Tensor:
+        """What is added to a layer's fact scores, broadcasting to (B, H, T, k)."""
+        if self._bias is None or self._bias.shape[0] not in (1, batch):
+            if self.mask is None:
+                count = torch.full((1,), self.keys.shape[-2], device=self.keys.device)
+            else:
+                count = rows(self.mask, batch).sum(-1)
+            self._bias = length_bias(count, self.adapter.config.scale_factor)[:, None]
+        bias = self._bias
+        scale = self.adapter.layer(layer).prior_scale
+        if self.selection is not None and scale is not None:
+            prior = self.selection.log_prob.clamp_min(PRIOR_FLOOR)
+            bias = bias + scale.float() * rows(prior, batch)
+        return bias[:, None, None, :]
+
+    def key_map(self, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """A layer's key adapter, weight (G, d, E) and bias (G, d), centred for a key norm."""
+        parts = self.adapter.layer(layer).key
+        if not self.adapter.config.key_norm:
+            return parts.per_head(dtype)
+        weight, bias = self._centred()
+        start = self.adapter.config.knowledge_layers.index(layer) * parts.weight.shape[0]
+        end = start + parts.weight.shape[0]
+        shape = (parts.num_heads, parts.head_dim)
+        return (
+            weight[start:end].to(dtype).view(*shape, -1),
+            bias[start:end].to(dtype).view(*shape),
+        )
+
+    def key_scale(self) -> Tensor | None:
+        """1/sigma of each key's LayerNorm, (B or 1, M), one for all layers; None without."""
+        if self.adapter.config.key_norm and self._key_scale is None:
+            self._key_scale = key_norm_scale(self.keys, *self._centred())
+        return self._key_scale
+
+    def _centred(self) -> tuple[Tensor, Tensor]:
+        # The LayerNorm runs over the whole row, all layers together, as published.
+        if self._row is None:
+            blocks = self.adapter.key_blocks()
+            weight = torch.cat([block.weight for block in blocks])
+            bias = torch.cat([block.bias for block in blocks])
+            self._row = (weight - weight.mean(0), bias - bias.mean())
+        return self._row
+
+    def tokens(self, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Knowledge tokens of one layer, made once: keys and values, (B or 1, G, M, d)."""
+        if layer not in self._tokens:
+            weight, bias = self.key_map(layer, dtype)
+            keys = self.keys.to(dtype)[:, None] @ weight.transpose(1, 2) + bias[:, None, :]
+            scale = self.key_scale()
+            if scale is not None:
+                keys = keys * scale[:, None, :, None].to(dtype)
+            values = self.adapter.layer(layer).value(self.values.to(dtype))
+            self._tokens[layer] = (keys, values)
+        return self._tokens[layer]
+
+    def record(self, layer: int, weights: Tensor, share: Tensor) -> None:
+        """Keep what a layer's last token attended to.
+
+        Args:
+            layer: The decoder layer.
+            weights: Within the facts, (B, H, T, k).
+            share: Of the facts in the whole attention, (B, H, T).
+        """
+        if layer not in self.fact_share:
+            self.fact_share[layer] = share[:, :, -1].mean(1)
+            if self.trace:
+                attention = weights[:, :, -1] * share[:, :, -1, None]
+                self.attention[layer] = attention.mean(1).detach()
+
+
+def _with_batch(facts: Tensor) -> Tensor:
+    return facts if facts.dim() == 3 else facts.unsqueeze(0)
+
+
+def _for_rows(facts: Tensor, batch: int) -> Tensor:
+    return facts if facts.dim() == 2 else rows(facts, batch)
+
+
+@overload
+def rows(tensor: Tensor, batch: int) -> Tensor: ...
+@overload
+def rows(tensor: None, batch: int) -> None: ...
+@overload
+def rows(tensor: Tensor | None, batch: int) -> Tensor | None: ...
+def rows(tensor: Tensor | None, batch: int) -> Tensor | None:
+    """Repeat per-prompt rows for beams or several sequences per prompt.
+
+    Raises:
+        ConfigError: The batch is no multiple of the rows given.
+    """
+    if tensor is None or tensor.shape[0] in (1, batch):
+        return tensor
+    if batch % tensor.shape[0]:
+        raise ConfigError(
+            f"Expected a batch that is a multiple of the {tensor.shape[0]} rows of facts, "
+            f"got {batch}."
+        )
+    return tensor.repeat_interleave(batch // tensor.shape[0], dim=0)

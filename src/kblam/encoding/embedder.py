@@ -1,0 +1,196 @@
+"""Sentence encoders: texts in, unit vectors out."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kblam.errors import ConfigError
+from kblam.knowledge.protocols import TextEmbedder
+from kblam.weights import DEFAULT_ENCODER, resolve_encoder
+
+__all__ = ["LangChainEmbedder", "LlamaIndexEmbedder", "SentenceEncoder", "as_embedder"]
+
+Vectors = NDArray[np.float32]
+
+
+class _CachedEmbedder:
+    """Caches by text, sorts by length, and returns unit rows."""
+
+    name: str
+    dimension: int
+
+    def __init__(self, cache_size: int, batch_size: int) -> None:
+        self._cache: OrderedDict[str, Vectors] = OrderedDict()
+        self._cache_size = cache_size
+        self._batch_size = batch_size
+        self._lock = threading.Lock()
+
+    def _embed(self, texts: list[str]) -> Vectors:
+        raise NotImplementedError
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts.
+
+        Args:
+            texts: N texts.
+
+        Returns:
+            (N, E) float32, rows of unit length.
+
+        Raises:
+            ConfigError: Something else than texts came.
+        """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise ConfigError("Expected a sequence of texts to embed. Wrap a single text in a list.")
+        with self._lock:
+            rows = {text: self._cache[text] for text in texts if text in self._cache}
+            # Longest first: batches of like lengths waste no padding, and the largest
+            # batch comes when memory is emptiest.
+            missing = sorted({text for text in texts if text not in rows}, key=len, reverse=True)
+            for start in range(0, len(missing), self._batch_size):
+                batch = missing[start : start + self._batch_size]
+                rows.update(zip(batch, _unit(self._embed(batch)), strict=True))
+            for text in missing[-self._cache_size :]:
+                self._cache[text] = rows[text]
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
+        if not texts:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        return np.stack([rows[text] for text in texts])
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    vectors = np.asarray(vectors, dtype=np.float32)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(norms, 1e-12)
+
+
+class SentenceEncoder(_CachedEmbedder):
+    """A sentence-transformers model.
+
+    Args:
+        name: A folder or a name on the hub.
+        device: Where it runs; None is the CPU.
+        batch_size: Texts at a time.
+        cache_size: Texts whose vectors are kept.
+
+    Raises:
+        WeightsNotFoundError: The model is nowhere to be found.
+    """
+
+    def __init__(
+        self,
+        name: str | Path = DEFAULT_ENCODER,
+        *,
+        device: str | torch.device | None = None,
+        batch_size: int = 64,
+        cache_size: int = 4096,
+    ) -> None:
+        super().__init__(cache_size, batch_size)
+        from sentence_transformers import SentenceTransformer
+
+        location = resolve_encoder(name)
+        self._model = SentenceTransformer(location.path, device=str(device or "cpu"))
+        self._model.requires_grad_(False)
+        self.name = str(name).rstrip("/").rsplit("/", 1)[-1]
+        dimension = self._model.get_embedding_dimension()
+        if dimension is None:
+            raise ConfigError(f"The encoder {name!r} does not tell its dimension. Use another one.")
+        self.dimension = int(dimension)
+
+    def _embed(self, texts: list[str]) -> Vectors:
+        vectors = self._model.encode(
+            texts,
+            batch_size=self._batch_size,
+            convert_to_numpy=True,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
+        return np.asarray(vectors, dtype=np.float32)
+
+
+class _ForeignEmbedder(_CachedEmbedder):
+    def __init__(
+        self, embed: Callable[[list[str]], Any], name: str, *, batch_size: int, cache_size: int
+    ) -> None:
+        super().__init__(cache_size, batch_size)
+        self._call = embed
+        self.name = name
+        self.dimension = int(_unit(embed(["dimension"])).shape[1])
+
+    def _embed(self, texts: list[str]) -> Vectors:
+        return np.asarray(self._call(texts), dtype=np.float32)
+
+
+class LangChainEmbedder(_ForeignEmbedder):
+    """A LangChain ``Embeddings`` object (anything with ``embed_documents``).
+
+    Args:
+        embeddings: The object.
+        name: Identifies the encoder in stores and adapters.
+        batch_size: Texts at a time.
+        cache_size: Texts whose vectors are kept.
+    """
+
+    def __init__(
+        self, embeddings: Any, name: str, *, batch_size: int = 64, cache_size: int = 4096
+    ) -> None:
+        super().__init__(
+            embeddings.embed_documents, name, batch_size=batch_size, cache_size=cache_size
+        )
+
+
+class LlamaIndexEmbedder(_ForeignEmbedder):
+    """A LlamaIndex ``BaseEmbedding`` (anything with ``get_text_embedding_batch``).
+
+    Args:
+        embed_model: The object.
+        name: Identifies the encoder in stores and adapters.
+        batch_size: Texts at a time.
+        cache_size: Texts whose vectors are kept.
+    """
+
+    def __init__(
+        self, embed_model: Any, name: str, *, batch_size: int = 64, cache_size: int = 4096
+    ) -> None:
+        super().__init__(
+            embed_model.get_text_embedding_batch, name, batch_size=batch_size, cache_size=cache_size
+        )
+
+
+def as_embedder(encoder: str | Path | TextEmbedder | Any | None = None) -> TextEmbedder:
+    """Make an embedder of a name, a folder, or another framework's embedding object.
+
+    Raises:
+        ConfigError: The object is none of those.
+        WeightsNotFoundError: The name is nowhere to be found.
+    """
+    if encoder is None:
+        return SentenceEncoder()
+    if isinstance(encoder, (str, Path)):
+        return SentenceEncoder(encoder)
+    if all(hasattr(encoder, name) for name in ("name", "dimension", "encode")):
+        return encoder  # type: ignore[no-any-return]
+    label = str(
+        getattr(encoder, "model_name", None)
+        or getattr(encoder, "model", None)
+        or hashlib.sha256(type(encoder).__qualname__.encode()).hexdigest()[:12]
+    )
+    if hasattr(encoder, "embed_documents"):
+        return LangChainEmbedder(encoder, label)
+    if hasattr(encoder, "get_text_embedding_batch"):
+        return LlamaIndexEmbedder(encoder, label)
+    raise ConfigError(
+        "Expected an encoder's name or folder, a TextEmbedder (name, dimension, encode), a "
+        "LangChain Embeddings or a LlamaIndex BaseEmbedding, got "
+        f"{type(encoder).__module__}.{type(encoder).__qualname__}."
+    )

@@ -1,0 +1,36 @@
+"""Facts: triples, the words a sentence encoder reads, and the store that keeps them.
+
+Needs numpy and SQLite only. The store keeps one pair of vectors per fact and encoder, whatever
+the model, so that a changed fact costs one embedding.
+"""
+
+from __future__ import annotations
+
+from kblam.knowledge._words import verbalise
+from kblam.knowledge.protocols import TextEmbedder, TripleSource, VersionedSource
+from kblam.knowledge.sources import CsvSource, JsonlSource, ListSource
+from kblam.knowledge.store import Change, KnowledgeStore
+from kblam.knowledge.sync import SyncReport, sync
+from kblam.knowledge.triple import Fact, Triple, as_triple, inverse
+from kblam.knowledge.vectors import FactVectors
+from kblam.knowledge.view import View
+
+__all__ = [
+    "Change",
+    "CsvSource",
+    "Fact",
+    "FactVectors",
+    "JsonlSource",
+    "KnowledgeStore",
+    "ListSource",
+    "SyncReport",
+    "TextEmbedder",
+    "Triple",
+    "TripleSource",
+    "VersionedSource",
+    "View",
+    "as_triple",
+    "inverse",
+    "sync",
+    "verbalise",
+]

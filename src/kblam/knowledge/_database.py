@@ -1,0 +1,143 @@
+"""Connections to one SQLite database: borrowed, never shared by two threads at a time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kblam.errors import KBLaMError, StoreCorruptError, StoreError
+from kblam.knowledge import _schema
+from kblam.knowledge._search import words_occur
+
+__all__ = ["Database"]
+
+_BUSY_SECONDS = 60.0
+_DAMAGE = ("malformed", "not a database", "disk i/o error")
+
+
+class Database:
+    """A pool of connections with one writer at a time.
+
+    On a file, readers see the state committed last (write-ahead log) and never wait. In memory
+    there is one connection, which readers and writers take in turn.
+
+    Args:
+        path: A file, created if it does not exist, or ``":memory:"``.
+
+    Raises:
+        StoreCorruptError: The file is not a knowledge store, or it is damaged.
+        StoreError: The file cannot be opened.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.in_memory = str(path) == ":memory:"
+        self.path = None if self.in_memory else Path(path).absolute()
+        self.name = str(path)
+        self.closed = False
+        self._process = os.getpid()
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._inherited: deque[sqlite3.Connection] = deque()
+        self._writer = threading.RLock()
+        if self.path is not None:
+            _schema.check_file(self.path)
+        with self._translated():
+            connection = self._open()
+            try:
+                _schema.prepare(connection, self.name)
+            except BaseException:
+                connection.close()
+                raise
+        self._idle.append(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection inside one read transaction, so that all queries see one state."""
+        with self._translated(), self._borrowed() as connection:
+            if connection.in_transaction:  # in memory, inside this thread's own write
+                yield connection
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection inside one write transaction: all of it is committed, or nothing."""
+        with self._translated(), self._writer, self._borrowed() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
+
+    def close(self) -> None:
+        """Close every connection; one that is in use is closed when it comes back."""
+        self.closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        if self.closed:
+            raise StoreError(f"The knowledge store {self.name} has been closed. Open it again.")
+        if self.in_memory:
+            with self._writer:
+                yield self._idle[0]
+            return
+        if os.getpid() != self._process:
+            # A connection must not be carried into a forked process, nor be closed there.
+            self._inherited, self._idle = self._idle, deque()
+            self._process, self._writer = os.getpid(), threading.RLock()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._open()
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+            if self.closed:
+                self.close()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path or ":memory:",
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.create_function("words_occur", 4, words_occur, deterministic=True)
+            if not self.in_memory:
+                mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+                if mode != "wal":
+                    connection.execute("PRAGMA journal_mode = WAL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise SQLite's errors as the store's own."""
+        try:
+            yield
+        except KBLaMError:
+            raise
+        except sqlite3.Error as error:
+            message = str(error)
+            if any(sign in message.lower() for sign in _DAMAGE):
+                raise StoreCorruptError(
+                    f"The knowledge store {self.name} is damaged: {message}. Restore it from a "
+                    "copy, or build it anew from its triples."
+                ) from error
+            raise StoreError(f"The knowledge store {self.name} failed: {message}.") from error

@@ -1,0 +1,140 @@
+"""Embedding the facts that lack vectors."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm.auto import tqdm
+
+from kblam.errors import StoreError
+from kblam.knowledge._database import Database
+from kblam.knowledge._rows import COLUMNS, new_fact, read_state, text_hash
+from kblam.knowledge.protocols import TextEmbedder
+
+__all__ = ["encode_facts"]
+
+_KEY_LACKS = """
+NOT EXISTS (SELECT 1 FROM embeddings WHERE text = key_text AND encoder = :encoder)
+"""
+_VALUE_LACKS = """
+NOT EXISTS (SELECT 1 FROM embeddings WHERE text = value_text AND encoder = :encoder)
+"""
+# Facts that have not changed since the last complete encoding have vectors already.
+_PENDING = f"""
+SELECT row FROM facts
+WHERE id IN (SELECT fact_id FROM journal WHERE seq > :through)
+  AND ({_KEY_LACKS} OR {_VALUE_LACKS})
+ORDER BY row
+"""
+_CHUNK = f"""
+SELECT {_KEY_LACKS}, {_VALUE_LACKS}, {COLUMNS} FROM facts
+WHERE row IN (SELECT value FROM json_each(:rows))
+"""
+# The fact may have been changed or removed while its text was embedded.
+_INSERT = """
+INSERT OR IGNORE INTO embeddings (encoder, text, vector)
+SELECT :encoder, :text, :vector
+WHERE EXISTS (SELECT 1 FROM facts WHERE key_text = :text)
+   OR EXISTS (SELECT 1 FROM facts WHERE value_text = :text)
+"""
+
+
+def encode_facts(
+    database: Database, embedder: TextEmbedder, *, progress: bool, batch_size: int
+) -> int:
+    """Embed the facts that lack vectors; see ``KnowledgeStore.encode``."""
+    encoder, through = _encoder(database, embedder)
+    with database.read() as connection:
+        sequence = read_state(connection).sequence
+        if sequence == through:
+            return 0
+        parameters = {"encoder": encoder, "through": through}
+        pending = [row for (row,) in connection.execute(_PENDING, parameters)]
+    bar = tqdm(total=len(pending), desc="Embedding", unit=" facts", disable=not progress)
+    with bar:
+        for start in range(0, len(pending), batch_size):
+            rows = pending[start : start + batch_size]
+            _encode_rows(database, embedder, encoder, rows)
+            bar.update(len(rows))
+    with database.write() as connection:
+        connection.execute(
+            "UPDATE encoders SET through = max(through, ?) WHERE encoder = ?", (sequence, encoder)
+        )
+    return len(pending)
+
+
+def _encoder(database: Database, embedder: TextEmbedder) -> tuple[int, int]:
+    """Return the encoder's number and how far the facts have its vectors."""
+    query = "SELECT encoder, through, dimension FROM encoders WHERE name = ?"
+    with database.read() as connection:
+        row = connection.execute(query, (embedder.name,)).fetchone()
+    if row is None:
+        with database.write() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO encoders (name, dimension) VALUES (?, ?)",
+                (embedder.name, embedder.dimension),
+            )
+            row = connection.execute(query, (embedder.name,)).fetchone()
+    encoder, through, dimension = row
+    if dimension != embedder.dimension:
+        raise StoreError(
+            f"The store holds vectors of length {dimension} from the encoder "
+            f"{embedder.name!r}, but this encoder's have length {embedder.dimension}. "
+            "Give different encoders different names."
+        )
+    return encoder, through
+
+
+def _encode_rows(database: Database, embedder: TextEmbedder, encoder: int, rows: list[int]) -> None:
+    """Embed the texts of some facts, outside of any transaction, and write them in one."""
+    with database.read() as connection:
+        texts = _missing_texts(connection, encoder, rows)
+    if not texts:
+        return
+    vectors = _checked(embedder, embedder.encode(list(texts.values())), len(texts))
+    with database.write() as connection:
+        connection.executemany(
+            _INSERT,
+            (
+                {"encoder": encoder, "text": text, "vector": vector.tobytes()}
+                for text, vector in zip(texts, vectors, strict=True)
+            ),
+        )
+
+
+def _missing_texts(connection: sqlite3.Connection, encoder: int, rows: list[int]) -> dict[int, str]:
+    """Return the texts of these facts that have no vector, each once, by their hashes."""
+    texts: dict[int, str] = {}
+    parameters = {"encoder": encoder, "rows": json.dumps(rows)}
+    for key_lacks, value_lacks, *columns in connection.execute(_CHUNK, parameters):
+        fact = new_fact(columns)
+        if key_lacks:
+            texts[text_hash(fact.key_text)] = fact.key_text
+        if value_lacks:
+            texts[text_hash(fact.value_text)] = fact.value_text
+    return texts
+
+
+def _checked(
+    embedder: TextEmbedder, vectors: npt.NDArray[Any], count: int
+) -> npt.NDArray[np.float16]:
+    """Return the vectors in half precision, little-endian.
+
+    Raises:
+        StoreError: They have another shape than the encoder promised, or hold NaN or infinity.
+    """
+    half = np.ascontiguousarray(vectors, dtype="<f2")
+    if half.shape != (count, embedder.dimension):
+        raise StoreError(
+            f"The encoder {embedder.name!r} was given {count} texts and returned an array of "
+            f"shape {half.shape}, expected ({count}, {embedder.dimension})."
+        )
+    if not np.isfinite(half).all():
+        raise StoreError(
+            f"The encoder {embedder.name!r} returned vectors that hold NaN or infinity."
+        )
+    return half

@@ -1,0 +1,272 @@
+"""Reading and writing the rows of facts. Every function runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from kblam.errors import FactError
+from kblam.knowledge.triple import Fact, Triple
+from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
+
+__all__ = [
+    "COLUMNS",
+    "State",
+    "add",
+    "facts_page",
+    "get",
+    "insert",
+    "metadata_json",
+    "new_fact",
+    "read_state",
+    "remove",
+    "replace_named",
+    "text_hash",
+    "update",
+    "upsert",
+]
+
+COLUMNS = "id, entity, property, value, metadata"
+
+_INSERT = """
+INSERT OR IGNORE INTO facts
+    (id, entity, property, value, metadata, key_text, value_text, digest, row)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_UPDATE = """
+UPDATE facts
+SET entity = ?, property = ?, value = ?, metadata = ?, key_text = ?, value_text = ?, digest = ?
+WHERE id = ?
+"""
+_BY_CONTENT = f"SELECT {COLUMNS} FROM facts WHERE entity = ? AND property = ? AND value = ?"
+_BY_ID = f"SELECT {COLUMNS} FROM facts WHERE id = ?"
+_BY_PROPERTY = f"SELECT {COLUMNS} FROM facts WHERE entity = ? AND property = ? ORDER BY row"
+_STATE = """
+SELECT store, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'journal'), 0), digest
+FROM meta
+"""
+_PAGE = f"""
+SELECT row, {COLUMNS} FROM facts
+WHERE row > :after AND ({VIEW_CLAUSE}) ORDER BY row LIMIT :limit
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Which store it is, and which of its states.
+
+    Attributes:
+        store: Given once, when the store was created.
+        sequence: The number of the last change.
+        digest: The exclusive or of all facts' digests.
+    """
+
+    store: str
+    sequence: int
+    digest: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that differs from state to state; equal histories have equal ones."""
+        return f"{self.digest:016x}-{self.sequence}"
+
+
+def read_state(connection: sqlite3.Connection) -> State:
+    """Return the state that this transaction sees."""
+    return State(*connection.execute(_STATE).fetchone())
+
+
+def text_hash(text: str) -> int:
+    """Return the 63 bits by which a text's vector is found."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def new_fact(row: Iterable[Any]) -> Fact:
+    """Make a fact of a row of :data:`COLUMNS`."""
+    identifier, entity, name, value, metadata = row
+    return Fact(entity, name, value, identifier, {} if metadata == "{}" else json.loads(metadata))
+
+
+def metadata_json(triple: Triple) -> str:
+    """Return the metadata as a store writes it: one text for equal metadata."""
+    if not triple.metadata:
+        return "{}"
+    return json.dumps(triple.metadata, sort_keys=True, ensure_ascii=False)
+
+
+def get(connection: sqlite3.Connection, identifier: str) -> Fact | None:
+    """Return the fact with this identifier."""
+    row = connection.execute(_BY_ID, (identifier,)).fetchone()
+    return None if row is None else new_fact(row)
+
+
+def facts_page(
+    connection: sqlite3.Connection, view: View | None, after: int, limit: int
+) -> list[tuple[Any, ...]]:
+    """Return up to ``limit`` rows (row, *COLUMNS) of a view that follow the row ``after``."""
+    parameters = {**view_parameters(view), "after": after, "limit": limit}
+    return connection.execute(_PAGE, parameters).fetchall()
+
+
+def add(connection: sqlite3.Connection, triples: Iterable[Triple]) -> int:
+    """Insert what is not there yet; see ``KnowledgeStore.add``."""
+    return sum(insert(connection, triple) for triple in triples)
+
+
+def insert(connection: sqlite3.Connection, triple: Triple, row: int | None = None) -> bool:
+    """Insert one triple, unless a fact says the same already.
+
+    Args:
+        connection: Inside a write transaction.
+        triple: With or without an identifier.
+        row: The row to take again, where a fact is replaced in its place.
+
+    Returns:
+        Whether it was inserted.
+
+    Raises:
+        FactError: The identifier is taken by a fact that says something else.
+    """
+    for attempt in range(100):
+        identifier = triple.id or _derived_id(triple, attempt)
+        values = (identifier, *_content(identifier, triple), row)
+        if connection.execute(_INSERT, values).rowcount:
+            return True
+        if _same_content(connection, triple) is not None:
+            return False
+        if triple.id:
+            break
+        # A fact with the derived identifier was changed since: take the next one.
+    taken = get(connection, identifier)
+    raise FactError(
+        f"The fact id {identifier!r} is taken by {_shown(taken)}; it cannot also name "
+        f"{_shown(triple)}. Use upsert to replace the fact, or another id."
+    )
+
+
+def upsert(connection: sqlite3.Connection, triples: Iterable[Triple]) -> int:
+    """Insert or replace; see ``KnowledgeStore.upsert``."""
+    groups: dict[tuple[str, str], dict[str, Triple]] = {}
+    named: dict[str, Triple] = {}
+    for triple in triples:
+        if triple.id:
+            named[triple.id] = triple
+        else:
+            groups.setdefault((triple.entity, triple.property), {})[triple.value] = triple
+    written = sum(_replace_values(connection, key, group) for key, group in groups.items())
+    return written + replace_named(connection, named.values())
+
+
+def replace_named(connection: sqlite3.Connection, triples: Iterable[Triple]) -> int:
+    """Insert triples with identifiers, or replace the facts that have these identifiers."""
+    written = 0
+    crossing: list[Triple] = []
+    for triple in triples:
+        old = get(connection, triple.id or "")
+        same = _same_content(connection, triple)
+        if same is not None and (old is None or same.id == old.id):
+            written += _update_metadata(connection, same, triple)
+        elif old is None:
+            written += insert(connection, triple)
+        elif same is None:
+            update(connection, old.id, triple)
+            written += 1
+        else:
+            crossing.append(triple)
+    # What is left takes the content of another fact, which may be about to change as well
+    # (two facts swap their values). Clear them all before any is written.
+    rows = [
+        connection.execute("SELECT row FROM facts WHERE id = ?", (triple.id,)).fetchone()[0]
+        for triple in crossing
+    ]
+    connection.executemany("DELETE FROM facts WHERE row = ?", [(row,) for row in rows])
+    for triple, row in zip(crossing, rows, strict=True):
+        insert(connection, triple, row)
+    return written + len(crossing)
+
+
+def remove(
+    connection: sqlite3.Connection,
+    identifier: str | None,
+    entity: str | None,
+    name: str | None,
+) -> int:
+    """Delete the facts for which all that is given holds."""
+    return connection.execute(
+        """
+        DELETE FROM facts
+        WHERE row IN (
+            SELECT row FROM facts WHERE id = :id
+            UNION ALL SELECT row FROM facts WHERE :id IS NULL AND entity = :entity
+            UNION ALL SELECT row FROM facts WHERE :id IS NULL AND :entity IS NULL
+                AND property = :property
+        )
+        AND (:entity IS NULL OR entity = :entity)
+        AND (:property IS NULL OR property = :property)
+        """,
+        {"id": identifier, "entity": entity, "property": name},
+    ).rowcount
+
+
+def _replace_values(
+    connection: sqlite3.Connection, key: tuple[str, str], new: dict[str, Triple]
+) -> int:
+    """Make ``new`` all the values of one property of one entity."""
+    old = {fact.value: fact for fact in map(new_fact, connection.execute(_BY_PROPERTY, key))}
+    written = sum(
+        _update_metadata(connection, old[value], triple)
+        for value, triple in new.items()
+        if value in old
+    )
+    outdated = [fact for value, fact in old.items() if value not in new]
+    missing = [triple for value, triple in new.items() if value not in old]
+    # A changed value keeps its fact's identifier and place.
+    for fact, triple in zip(outdated, missing, strict=False):
+        update(connection, fact.id, triple)
+    for fact in outdated[len(missing) :]:
+        remove(connection, fact.id, None, None)
+    for triple in missing[len(outdated) :]:
+        insert(connection, triple)
+    return written + max(len(missing), len(outdated))
+
+
+def _update_metadata(connection: sqlite3.Connection, fact: Fact, triple: Triple) -> bool:
+    if metadata_json(fact) == metadata_json(triple):
+        return False
+    update(connection, fact.id, triple)
+    return True
+
+
+def update(connection: sqlite3.Connection, identifier: str, triple: Triple) -> None:
+    """Replace the fact of this identifier; no other fact may say the same."""
+    connection.execute(_UPDATE, (*_content(identifier, triple), identifier))
+
+
+def _same_content(connection: sqlite3.Connection, triple: Triple) -> Fact | None:
+    parts = (triple.entity, triple.property, triple.value)
+    row = connection.execute(_BY_CONTENT, parts).fetchone()
+    return None if row is None else new_fact(row)
+
+
+def _content(identifier: str, triple: Triple) -> tuple[str | int, ...]:
+    """Return the values of the columns from entity to digest."""
+    metadata = metadata_json(triple)
+    parts = (triple.entity, triple.property, triple.value, metadata)
+    # 62 bits: the exclusive or in the schema needs one bit more than the digest has.
+    digest = text_hash("\x00".join((identifier, *parts))) >> 1
+    return (*parts, text_hash(triple.key_text), text_hash(triple.value_text), digest)
+
+
+def _derived_id(triple: Triple, attempt: int) -> str:
+    parts = [triple.entity, triple.property, triple.value]
+    if attempt:
+        parts.append(str(attempt))
+    return blake2b("\x00".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def _shown(triple: Triple | None) -> str:
+    return "nothing" if triple is None else str((triple.entity, triple.property, triple.value))

@@ -1,0 +1,179 @@
+"""The tables of a knowledge store, and the check that a file is one.
+
+=============  ==================================================================================
+facts          one row per fact; ``key_text`` and ``value_text`` are hashes of its two texts
+journal        one row per change of a fact, written by triggers only
+encoders       the encoders whose vectors are kept; ``through`` is the journal's position up to
+               which every fact has vectors
+embeddings     one half-precision vector per encoder and text, shared by all facts with that text
+meta           one row: who this store is, and the exclusive or of all facts' digests
+=============  ==================================================================================
+
+A fact's vectors are found through the hashes of its texts. So a changed fact lacks vectors at
+once, equal texts share one, and encoding can be broken off anywhere.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from pathlib import Path
+
+from kblam.errors import StoreCorruptError, StoreError
+
+__all__ = ["check_file", "prepare"]
+
+APPLICATION_ID = 0x4B42_4C4D  # "KBLM"
+SCHEMA_VERSION = 1
+_MAGIC = b"SQLite format 3\x00"
+
+# SQLite has no exclusive or: a ^ b = (a | b) - (a & b), exact for the digests' 62 bits.
+_XOR = "(digest | {0}.digest) - (digest & {0}.digest)"
+_TOGGLE_NEW = f"UPDATE meta SET digest = {_XOR.format('NEW')}"
+_TOGGLE_OLD = f"UPDATE meta SET digest = {_XOR.format('OLD')}"
+
+_DROP_UNUSED = """
+DELETE FROM embeddings
+WHERE text IN (OLD.key_text, OLD.value_text)
+  AND NOT EXISTS (SELECT 1 FROM facts WHERE key_text = embeddings.text)
+  AND NOT EXISTS (SELECT 1 FROM facts WHERE value_text = embeddings.text)
+"""
+
+_STATEMENTS = (
+    """
+    CREATE TABLE facts (
+        row INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        entity TEXT NOT NULL CHECK (entity <> ''),
+        property TEXT NOT NULL CHECK (property <> ''),
+        value TEXT NOT NULL CHECK (value <> ''),
+        metadata TEXT NOT NULL,
+        key_text INTEGER NOT NULL,
+        value_text INTEGER NOT NULL,
+        digest INTEGER NOT NULL,
+        UNIQUE (entity, property, value)
+    )
+    """,
+    "CREATE INDEX facts_property ON facts (property)",
+    "CREATE INDEX facts_key_text ON facts (key_text)",
+    "CREATE INDEX facts_value_text ON facts (value_text)",
+    """
+    CREATE TABLE journal (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        op TEXT NOT NULL,
+        fact_id TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE encoders (
+        encoder INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        dimension INTEGER NOT NULL,
+        through INTEGER NOT NULL DEFAULT 0
+    )
+    """,
+    """
+    CREATE TABLE embeddings (
+        embedding INTEGER PRIMARY KEY,
+        encoder INTEGER NOT NULL REFERENCES encoders (encoder),
+        text INTEGER NOT NULL,
+        vector BLOB NOT NULL
+    )
+    """,
+    # Text first: the trigger that drops unused vectors looks for a text under every encoder.
+    "CREATE UNIQUE INDEX embeddings_text ON embeddings (text, encoder)",
+    "CREATE TABLE meta (store TEXT NOT NULL, digest INTEGER NOT NULL)",
+    f"""
+    CREATE TRIGGER fact_added AFTER INSERT ON facts BEGIN
+        INSERT INTO journal (op, fact_id) VALUES ('add', NEW.id);
+        {_TOGGLE_NEW};
+    END
+    """,
+    f"""
+    CREATE TRIGGER fact_removed AFTER DELETE ON facts BEGIN
+        INSERT INTO journal (op, fact_id) VALUES ('remove', OLD.id);
+        {_TOGGLE_OLD};
+        {_DROP_UNUSED};
+    END
+    """,
+    f"""
+    CREATE TRIGGER fact_updated AFTER UPDATE ON facts BEGIN
+        INSERT INTO journal (op, fact_id) VALUES ('update', NEW.id);
+        {_TOGGLE_OLD};
+        {_TOGGLE_NEW};
+        {_DROP_UNUSED};
+    END
+    """,
+)
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that cannot be an SQLite database, before SQLite touches it.
+
+    Raises:
+        StoreCorruptError: The file has content, but not a database's.
+        StoreError: The path is a folder, or the folder it should lie in does not exist.
+    """
+    if path.is_dir():
+        raise StoreError(f"A knowledge store is a file, but {path} is a folder.")
+    if not path.parent.is_dir():
+        raise StoreError(f"There is no folder {path.parent} to keep a knowledge store in.")
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        start = file.read(len(_MAGIC))
+    if start != _MAGIC:
+        raise StoreCorruptError(
+            f"{path} is not a knowledge store: a store is an SQLite database, and this file "
+            f"begins with {start!r}. If it holds triples, load it with a triple source."
+        )
+
+
+def prepare(connection: sqlite3.Connection, name: str) -> None:
+    """Create the tables in an empty database, or check that they are this version's.
+
+    Args:
+        connection: In autocommit mode.
+        name: The path, for messages.
+
+    Raises:
+        StoreCorruptError: The database belongs to something else.
+        StoreError: It was written by a newer version of kblam.
+    """
+    if _is_current(connection, name):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have created the tables since the look above.
+        if not _is_current(connection, name):
+            for statement in _STATEMENTS:
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO meta (store, digest) VALUES (?, 0)", (uuid.uuid4().hex,)
+            )
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _is_current(connection: sqlite3.Connection, name: str) -> bool:
+    """Return True for a store of this version, False for an empty database."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application == 0 and tables == 0:
+        return False
+    if application != APPLICATION_ID:
+        raise StoreCorruptError(
+            f"{name} is an SQLite database, but not a knowledge store (application id "
+            f"{application:#x}, expected {APPLICATION_ID:#x})."
+        )
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{name} has schema version {version}, this kblam reads version {SCHEMA_VERSION}. "
+            "Use the version of kblam that wrote it, or build the store anew."
+        )
+    return True

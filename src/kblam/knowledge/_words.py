@@ -1,0 +1,120 @@
+"""From the names that stores use to words that a sentence encoder was trained on."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from urllib.parse import unquote
+
+__all__ = ["is_iri", "local_name", "property_words", "term_words", "verbalise"]
+
+_IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+|urn:[^\s:]+:\S+|mailto:\S+")
+_CURIE = re.compile(r"[A-Za-z_][\w.-]*:([A-Za-z_][\w.-]*)")
+# Upper-case relation names of up to this many letters are taken for acronyms (CEO, ISBN).
+_LONGEST_ACRONYM = 4
+
+
+def is_iri(text: str) -> bool:
+    """Tell whether a text is an IRI rather than a literal or a name."""
+    return _IRI.fullmatch(text) is not None
+
+
+def local_name(iri: str) -> str:
+    """Return the part of an IRI that names the thing, percent-decoded.
+
+    Args:
+        iri: An IRI such as ``http://example.org/terms#foundedIn``.
+
+    Returns:
+        The text after the last ``#``, ``/`` or ``:`` that something follows
+        (``foundedIn``), or the IRI itself where nothing remains.
+    """
+    if iri.startswith("mailto:"):
+        return iri.removeprefix("mailto:")
+    body = iri.split("?", 1)[0].rstrip("/#:") or iri
+    body = body.split("://", 1)[-1]
+    for separator in ("#", "/", ":"):
+        if separator in body:
+            body = body.rsplit(separator, 1)[-1]
+            break
+    return unquote(body).strip() or iri
+
+
+@lru_cache(maxsize=8192)
+def verbalise(name: str) -> str:
+    """Turn the name of a property into words.
+
+    ``founded_in``, ``foundedIn``, ``FOUNDED_IN``, ``ex:foundedIn`` and
+    ``http://example.org/terms#founded-in`` all become ``founded in``. A name that already
+    consists of words is kept, so the function is idempotent.
+
+    Args:
+        name: A property as a store spells it.
+
+    Returns:
+        Words separated by single spaces.
+    """
+    text = name.strip()
+    iri = is_iri(text)
+    if iri:
+        text = local_name(text)
+    elif curie := _CURIE.fullmatch(text):
+        text = curie.group(1)
+    if re.search(r"\s", text):
+        return " ".join(text.split())
+    if iri or text.count("-") > 1:
+        text = text.replace("-", " ")  # kebab-case; one hyphen may belong (co-founder)
+    words = [word for part in text.replace("_", " ").split() for word in _split_case(part, 1)]
+    if not words:
+        return text
+    if all(_shouted(word) for word in words) and (
+        len(words) > 1 or len(words[0]) > _LONGEST_ACRONYM
+    ):
+        return " ".join(words).lower()
+    return " ".join(word if _shouted(word) else _uncapitalise(word) for word in words)
+
+
+@lru_cache(maxsize=8192)
+def property_words(name: str) -> str:
+    """Return the words of a property as they follow "the": ``hasCapital`` gives ``capital``."""
+    words = verbalise(name)
+    rest = words[4:] if words.startswith("has ") else ""
+    return rest or words
+
+
+def term_words(term: str) -> str:
+    """Return an entity or a value as text: an IRI as the words of its name, all else as it is."""
+    if not is_iri(term) or term.startswith("mailto:"):
+        return term.removeprefix("mailto:")
+    name = local_name(term)
+    if re.search(r"[\s_]", name):
+        return " ".join(name.replace("_", " ").split()) or term
+    # Two letters before a capital belong to the name (McDonalds, iPhone).
+    return " ".join(_split_case(name, 3))
+
+
+def _split_case(word: str, shortest: int) -> list[str]:
+    """Split camelCase where at least ``shortest`` letters stand before the capital."""
+    parts: list[str] = []
+    start = 0
+    for i in range(1, len(word)):
+        before, here, after = word[i - 1], word[i], word[i + 1 : i + 2]
+        if not here.isupper() or i - start < shortest:
+            continue
+        # ISBNNumber splits before the N of Number; the plural CEOs does not split.
+        ends_acronym = before.isupper() and after.islower() and word[i + 1 :] != "s"
+        if before.islower() or before.isdigit() or ends_acronym:
+            parts.append(word[start:i])
+            start = i
+    parts.append(word[start:])
+    return parts
+
+
+def _shouted(word: str) -> bool:
+    """Tell whether a word is in capitals: ``CEO``, also ``CEOs``, ``ISO2``."""
+    stem = word.removesuffix("s") if len(word) > 2 else word
+    return len(stem) > 1 and stem.isupper()
+
+
+def _uncapitalise(word: str) -> str:
+    return word[:1].lower() + word[1:]

@@ -1,0 +1,234 @@
+"""Triples, the facts a store keeps, and the texts a sentence encoder reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kblam.errors import FactError
+from kblam.knowledge._words import property_words, term_words, verbalise
+
+__all__ = ["Fact", "Triple", "as_triple", "inverse"]
+
+_PARTS = ("entity", "property", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class Triple:
+    """One statement: a property of an entity has a value.
+
+    Surrounding white space is removed; the rest of each part is kept as it is, and words are
+    made of it only in the texts below.
+
+    Attributes:
+        entity: What the statement is about, a name or an IRI.
+        property: Which of its properties, a name (``founded_in``) or an IRI.
+        value: What the property is, a literal or an IRI.
+        id: The caller's own identifier, if there is one.
+        metadata: Whatever else is known of it (JSON): views filter by it.
+
+    Raises:
+        FactError: A part is no string, is empty or cannot be stored, or the metadata is not
+            JSON.
+    """
+
+    entity: str
+    property: str
+    value: str
+    id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for name in _PARTS:
+            object.__setattr__(self, name, _clean(name, getattr(self, name)))
+        if self.id is not None:
+            object.__setattr__(self, "id", _clean("id", self.id))
+        if not isinstance(self.metadata, Mapping):
+            raise FactError(
+                f"The metadata of a triple must be a mapping, got {type(self.metadata).__name__}. "
+                'Pass a dict such as {"source": "handbook"}.'
+            )
+        # A copy of its own: the triple is frozen, so its metadata must not change from outside.
+        object.__setattr__(self, "metadata", _clean_metadata(self.metadata))
+
+    @property
+    def property_text(self) -> str:
+        """The property in words, without a leading "has"."""
+        return property_words(self.property)
+
+    @property
+    def entity_text(self) -> str:
+        """The entity as text: an IRI as the words of its name."""
+        return term_words(self.entity)
+
+    @property
+    def key_text(self) -> str:
+        """The text whose embedding is the fact's key: ``the founder of Acme``.
+
+        A property that itself ends in "of" (``capital of``) reads the other way round:
+        ``what Paris is the capital of``.
+        """
+        words = self.property_text
+        if words.endswith(" of"):
+            return f"what {self.entity_text} is {_with_article(words)}"
+        return f"the {words} of {self.entity_text}"
+
+    @property
+    def value_text(self) -> str:
+        """The text whose embedding is the fact's value: an IRI in words, a literal as it is."""
+        return term_words(self.value)
+
+    @property
+    def statement(self) -> str:
+        """The fact as a sentence: ``The founder of Acme is Ann.``"""
+        words = self.property_text
+        if words.endswith(" of"):
+            return f"{self.entity_text} is {_with_article(words)} {self.value_text}."
+        return f"The {words} of {self.entity_text} is {self.value_text}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the triple as a JSON object, without what is not set."""
+        result: dict[str, Any] = {
+            "entity": self.entity,
+            "property": self.property,
+            "value": self.value,
+        }
+        if self.id is not None:
+            result["id"] = self.id
+        if self.metadata:
+            result["metadata"] = dict(self.metadata)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Fact(Triple):
+    """A triple as a store keeps it: its identifier is always set.
+
+    The identifier is opaque. It stays the same while the fact's value is changed by
+    ``KnowledgeStore.upsert``, and is derived from the content where the caller gave none.
+    """
+
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        # Zero-argument super() does not work in a dataclass with slots.
+        Triple.__post_init__(self)
+
+
+def inverse(triple: Triple) -> Triple:
+    """Return the same statement told from its value.
+
+    (Acme, founder, Ann) becomes (Ann, founder of, Acme), and (Paris, capital of, France)
+    becomes (France, capital, Paris). The identifier is not kept, as it names the other
+    direction; the metadata is.
+
+    Args:
+        triple: A triple whose value is an entity too.
+    """
+    words = verbalise(triple.property)
+    if words.endswith(" of"):
+        words = words.removesuffix(" of")
+        for lead in ("is the ", "is a ", "is an ", "is "):
+            if words.startswith(lead):
+                words = words.removeprefix(lead)
+                break
+    else:
+        words = f"{property_words(triple.property)} of"
+    return Triple(triple.value, words, triple.entity, metadata=triple.metadata)
+
+
+def as_triple(item: Triple | tuple[str, str, str] | Mapping[str, Any]) -> Triple:
+    """Make a triple of any form in which one may be given.
+
+    Args:
+        item: A triple; a sequence of entity, property and value; or a mapping with these
+            keys, optionally ``id`` and ``metadata``. Other keys of a mapping become metadata.
+            Numbers and booleans are taken as their JSON text.
+
+    Raises:
+        FactError: It is none of these, or a part is missing or empty.
+    """
+    if isinstance(item, Triple):
+        return item
+    if isinstance(item, Mapping):
+        return _from_mapping(item)
+    if isinstance(item, (tuple, list)) and len(item) == len(_PARTS):
+        return Triple(*(_literal(part) for part in item))
+    shown = f"{len(item)} parts" if isinstance(item, (tuple, list)) else type(item).__name__
+    raise FactError(
+        "A fact must be a Triple, a tuple (entity, property, value) or a mapping with these "
+        f"keys, got {shown}: {item!r:.100}."
+    )
+
+
+def _from_mapping(item: Mapping[str, Any]) -> Triple:
+    if missing := [name for name in _PARTS if name not in item]:
+        raise FactError(
+            f"A fact needs the keys entity, property and value; {', '.join(missing)} missing "
+            f"in {dict(item)!r:.200}."
+        )
+    extra = {k: v for k, v in item.items() if k not in (*_PARTS, "id", "metadata")}
+    metadata = item.get("metadata") or {}
+    if extra and isinstance(metadata, Mapping):
+        metadata = {**extra, **metadata}
+    parts = (_literal(item[name]) for name in _PARTS)
+    identifier = item.get("id")
+    return Triple(
+        *parts, id=None if identifier is None else _literal(identifier), metadata=metadata
+    )
+
+
+def _literal(part: Any) -> Any:
+    """Return a JSON number or boolean as its text, anything else for Triple to judge."""
+    if isinstance(part, (bool, int, float)):
+        return json.dumps(part)
+    return part
+
+
+def _clean(name: str, part: Any) -> str:
+    if not isinstance(part, str):
+        raise FactError(
+            f"The {name} of a fact must be a string, got {type(part).__name__}: {part!r:.100}."
+        )
+    text = part.strip()
+    if not text:
+        raise FactError(f"The {name} of a fact must not be empty, got {part!r}.")
+    if "\x00" in text or not _is_unicode(text):
+        raise FactError(
+            f"The {name} of a fact holds a character that is not text (NUL or half a surrogate "
+            f"pair): {text!r:.100}. Remove it first."
+        )
+    return text
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    if not metadata:
+        return {}
+    for key in metadata:
+        if not isinstance(key, str):
+            raise FactError(f"The keys of a fact's metadata must be strings, got {key!r}.")
+    try:
+        # allow_nan: NaN is not JSON, and SQLite would refuse the text later on.
+        text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        raise FactError(
+            f"The metadata of a fact must be JSON, got {metadata!r:.200}: {error}."
+        ) from error
+    cleaned: dict[str, Any] = json.loads(text)
+    return cleaned
+
+
+def _with_article(words: str) -> str:
+    """Put "the" before a bare "capital of", not before "located in the area of"."""
+    return f"the {words}" if words.count(" ") == 1 and words != "part of" else words

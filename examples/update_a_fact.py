@@ -14,24 +14,25 @@ QUESTION = "What is the phone number of warehouse 42?"
 
 def main() -> None:
     """Ask, change the fact that answers, ask again, remove it, ask again."""
-    with tempfile.TemporaryDirectory() as folder:
-        with KnowledgeStore(Path(folder) / "warehouses.db") as store:
-            store.add(
-                (f"warehouse {number}", "phone number", f"555-{number:04d}")
-                for number in range(1, 301)
-            )
-            model = KBLaM.from_pretrained().attach(store)
-            print(f"{len(store)} facts, fingerprint {store.fingerprint}")
-            ask(model)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        KnowledgeStore(Path(folder) / "warehouses.db") as store,
+    ):
+        store.add(
+            (f"warehouse {number}", "phone number", f"555-{number:04d}") for number in range(1, 301)
+        )
+        model = KBLaM.from_pretrained().attach(store)
+        print(f"{len(store)} facts, fingerprint {store.fingerprint}")
+        ask(model)
 
-            store.upsert([("warehouse 42", "phone number", "777-9000")])
-            print(f"Changed one fact, fingerprint {store.fingerprint}")
-            ask(model)
+        store.upsert([("warehouse 42", "phone number", "777-9000")])
+        print(f"Changed one fact, fingerprint {store.fingerprint}")
+        ask(model)
 
-            store.remove(entity="warehouse 42", property="phone number")
-            print("Removed it")
-            ask(model)
-            model.detach()
+        store.remove(entity="warehouse 42", property="phone number")
+        print("Removed it")
+        ask(model)
+        model.detach()
 
 
 def ask(model: KBLaM) -> None:

@@ -54,7 +54,8 @@ def installed_closure(root: str, extras: set[str]) -> dict[str, metadata.Distrib
 def pin(name: str, distribution: metadata.Distribution) -> str:
     """Pin one distribution, only for the Python versions that its release supports."""
     version = distribution.version.split("+")[0]
-    supported = distribution.metadata.get("Requires-Python") or ""
+    about = distribution.metadata
+    supported = about["Requires-Python"] if "Requires-Python" in about else ""
     if OLDEST_PYTHON in SpecifierSet(supported):
         return f"{name}=={version}"
     lowest = re.search(r">=\s*(3\.\d+)", supported)

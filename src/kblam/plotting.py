@@ -177,7 +177,7 @@ def _fact_label(trace: AttentionTrace, row: int) -> str:
 
 def _token_label(token: str) -> str:
     # A dollar sign would start a formula.
-    return token.strip().replace("\n", "⏎").replace("$", r"\$") or "␣"
+    return token.replace("\n", "⏎").strip().replace("$", r"\$") or "␣"
 
 
 def _title(answer: Answer) -> str:

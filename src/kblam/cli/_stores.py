@@ -1,7 +1,7 @@
 """Open what the command line is pointed at.
 
-The library itself reads no foreign format. Packages that do (``kblam_integrations`` is one) announce
-themselves under the entry point group ``kblam.sources``.
+The library itself reads no foreign format. Packages that do (``kblam_integrations`` is one)
+announce themselves under the entry point group ``kblam.sources``.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def pin(name: str, distribution: metadata.Distribution) -> str:
     """Pin one distribution, only for the Python versions that its release supports."""
     version = distribution.version.split("+")[0]
     about = distribution.metadata
-    supported = about["Requires-Python"] if "Requires-Python" in about else ""
+    supported = "".join(about.get_all("Requires-Python") or [])
     if OLDEST_PYTHON in SpecifierSet(supported):
         return f"{name}=={version}"
     lowest = re.search(r">=\s*(3\.\d+)", supported)

@@ -6,10 +6,11 @@ the model, so that a changed fact costs one embedding.
 
 from __future__ import annotations
 
+from kblam.knowledge._reader import Change
 from kblam.knowledge._words import verbalise
 from kblam.knowledge.protocols import TextEmbedder, TripleSource, VersionedSource
 from kblam.knowledge.sources import CsvSource, JsonlSource, ListSource
-from kblam.knowledge.store import Change, KnowledgeStore
+from kblam.knowledge.store import KnowledgeStore
 from kblam.knowledge.sync import SyncReport, sync
 from kblam.knowledge.triple import Fact, Triple, as_triple, inverse
 from kblam.knowledge.vectors import FactVectors

@@ -105,8 +105,12 @@ class Database:
             yield connection
         finally:
             self._idle.append(connection)
-            if self.closed:
-                self.close()
+            self._close_if_asked()
+
+    def _close_if_asked(self) -> None:
+        """Close what came back after :meth:`close` was called in another thread."""
+        if self.closed:
+            self.close()
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

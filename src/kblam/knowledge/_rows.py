@@ -20,6 +20,7 @@ __all__ = [
     "facts_page",
     "get",
     "insert",
+    "mark_as_mirror",
     "metadata_json",
     "new_fact",
     "read_state",
@@ -78,6 +79,13 @@ class State:
 def read_state(connection: sqlite3.Connection) -> State:
     """Return the state that this transaction sees."""
     return State(*connection.execute(_STATE).fetchone())
+
+
+def mark_as_mirror(connection: sqlite3.Connection) -> bool:
+    """Mark an empty store as the mirror of a source; tell whether it is one now."""
+    connection.execute("UPDATE meta SET mirror = 1 WHERE NOT EXISTS (SELECT 1 FROM facts)")
+    mirror: int = connection.execute("SELECT mirror FROM meta").fetchone()[0]
+    return bool(mirror)
 
 
 def text_hash(text: str) -> int:

@@ -6,7 +6,8 @@ journal        one row per change of a fact, written by triggers only
 encoders       the encoders whose vectors are kept; ``through`` is the journal's position up to
                which every fact has vectors
 embeddings     one half-precision vector per encoder and text, shared by all facts with that text
-meta           one row: who this store is, and the exclusive or of all facts' digests
+meta           one row: who this store is, the exclusive or of all facts' digests, and whether
+               it mirrors a source
 =============  ==================================================================================
 
 A fact's vectors are found through the hashes of its texts. So a changed fact lacks vectors at
@@ -82,7 +83,13 @@ _STATEMENTS = (
     """,
     # Text first: the trigger that drops unused vectors looks for a text under every encoder.
     "CREATE UNIQUE INDEX embeddings_text ON embeddings (text, encoder)",
-    "CREATE TABLE meta (store TEXT NOT NULL, digest INTEGER NOT NULL)",
+    """
+    CREATE TABLE meta (
+        store TEXT NOT NULL,
+        digest INTEGER NOT NULL,
+        mirror INTEGER NOT NULL DEFAULT 0
+    )
+    """,
     f"""
     CREATE TRIGGER fact_added AFTER INSERT ON facts BEGIN
         INSERT INTO journal (op, fact_id) VALUES ('add', NEW.id);

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import numpy.typing as npt
 
 from kblam.knowledge.triple import Triple
@@ -15,18 +14,17 @@ __all__ = ["TextEmbedder", "TripleSource", "VersionedSource"]
 
 @runtime_checkable
 class TextEmbedder(Protocol):
-    """Embeds texts; ``kblam.encoding`` implements it.
-
-    Attributes:
-        name: Names the weights: vectors under one name are comparable.
-        dimension: The length E of a vector.
-    """
+    """Embeds texts; ``kblam.encoding`` implements it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Names the weights: vectors under one name are comparable."""
+        ...
 
     @property
-    def dimension(self) -> int: ...
+    def dimension(self) -> int:
+        """The length E of a vector."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[Any]:
         """Embed texts.

@@ -6,14 +6,14 @@ import csv
 import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from kblam.errors import FactError, StoreError
 from kblam.knowledge.triple import Triple, as_triple
 
 __all__ = ["CsvSource", "JsonlSource", "ListSource", "TripleLike"]
 
-TripleLike = Union[Triple, tuple[str, str, str], Mapping[str, Any]]
+TripleLike = Triple | tuple[str, str, str] | Mapping[str, Any]
 
 
 class ListSource:
@@ -33,10 +33,7 @@ class ListSource:
             FactError: An item is no triple; the message counts the items from 0.
         """
         for index, item in enumerate(self._items):
-            try:
-                yield as_triple(item)
-            except FactError as error:
-                raise FactError(f"Item {index}: {error}") from error
+            yield _located(item, f"Item {index}")
 
     def count(self) -> int:
         """Return the number of items."""
@@ -81,10 +78,7 @@ class JsonlSource(_FileSource):
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
-                try:
-                    yield as_triple(json.loads(line))
-                except (FactError, json.JSONDecodeError) as error:
-                    raise FactError(f"{self.path}, line {number}: {error}") from error
+                yield _located(line, f"{self.path}, line {number}")
 
 
 class CsvSource(_FileSource):
@@ -137,7 +131,12 @@ class CsvSource(_FileSource):
         if None in row:
             raise FactError(f"{self.path}, line {number}: more cells than the header has columns.")
         cells = {self.columns.get(name, name): cell for name, cell in row.items() if cell}
-        try:
-            return as_triple(cells)
-        except FactError as error:
-            raise FactError(f"{self.path}, line {number}: {error}") from error
+        return _located(cells, f"{self.path}, line {number}")
+
+
+def _located(item: Any, place: str) -> Triple:
+    """Make a triple of an item or of a line of JSON, and name the place where that fails."""
+    try:
+        return as_triple(json.loads(item) if isinstance(item, str) else item)
+    except (FactError, json.JSONDecodeError) as error:
+        raise FactError(f"{place}: {error}") from error

@@ -3,54 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Union
+from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from kblam.errors import FactError
+from kblam.errors import FactError, StoreError
 from kblam.knowledge import _rows
 from kblam.knowledge._database import Database
 from kblam.knowledge._encode import encode_facts
+from kblam.knowledge._reader import StoreReader
 from kblam.knowledge.protocols import TextEmbedder, TripleSource, VersionedSource
 from kblam.knowledge.sources import ListSource, TripleLike
 from kblam.knowledge.sync import SyncReport, sync
-from kblam.knowledge.triple import Fact, Triple
-from kblam.knowledge.vectors import FactVectors, read_vectors
-from kblam.knowledge.view import VIEW_CLAUSE, Choice, View, view_parameters
+from kblam.knowledge.triple import Triple
 
-__all__ = ["Change", "KnowledgeStore"]
+__all__ = ["KnowledgeStore"]
 
-Source = Union[TripleSource, Iterable[TripleLike]]
-
-_PAGE = 1000
-_SEARCH = f"""
-SELECT {_rows.COLUMNS} FROM facts
-WHERE (:entity IS NULL OR entity = :entity) AND (:property IS NULL OR property = :property)
-  AND (:text IS NULL OR words_occur(entity, property, value, :text)) AND ({VIEW_CLAUSE})
-ORDER BY row LIMIT :limit
-"""
+Source = TripleSource | Iterable[TripleLike]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change of one fact.
-
-    Attributes:
-        seq: Its number in the journal; it only grows.
-        op: What happened.
-        fact_id: To which fact.
-    """
-
-    seq: int
-    op: Literal["add", "update", "remove"]
-    fact_id: str
-
-
-class KnowledgeStore:
+class KnowledgeStore(StoreReader):
     """Facts with half-precision vectors in one SQLite file.
 
     A store may be used by many threads, and its file by many processes: readers never wait and
@@ -67,8 +42,9 @@ class KnowledgeStore:
     """
 
     def __init__(self, path: str | Path = ":memory:") -> None:
-        self._database = Database(path)
+        super().__init__(Database(path))
         self._encoding = threading.Lock()
+        self._refreshing = threading.Lock()
         self._synced: Hashable = None
         self.source: TripleSource | None = None
 
@@ -93,11 +69,6 @@ class KnowledgeStore:
             store.close()
             raise
         return store
-
-    @property
-    def path(self) -> Path | None:
-        """The store's file; None in memory."""
-        return self._database.path
 
     def add(self, triples: Source | TripleLike, *, progress: bool = False) -> int:
         """Add facts. What the store says already is left as it is.
@@ -158,133 +129,6 @@ class KnowledgeStore:
         with self._database.write() as connection:
             return _rows.remove(connection, id, entity, property)
 
-    def get(self, id: str) -> Fact | None:
-        """Return the fact with this identifier, None if there is none."""
-        with self._database.read() as connection:
-            return _rows.get(connection, id)
-
-    def get_many(self, ids: Iterable[str]) -> list[Fact | None]:
-        """Return the facts with these identifiers in this order, as of one state."""
-        with self._database.read() as connection:
-            return [_rows.get(connection, id) for id in ids]
-
-    def facts(self, view: View | None = None) -> Iterator[Fact]:
-        """Iterate over a view's facts in the order they were added.
-
-        The store may be changed meanwhile, by the loop as well: a fact that changes while the
-        iteration is under way may be seen in either form.
-        """
-        after = 0
-        while True:
-            with self._database.read() as connection:
-                page = _rows.facts_page(connection, view, after, _PAGE)
-            for _, *columns in page:
-                yield _rows.new_fact(columns)
-            if len(page) < _PAGE:
-                return
-            after = page[-1][0]
-
-    def __iter__(self) -> Iterator[Fact]:
-        return self.facts()
-
-    def __len__(self) -> int:
-        return self.count()
-
-    def __bool__(self) -> bool:
-        return True  # an empty store is a store all the same
-
-    def count(self, view: View | None = None) -> int:
-        """Return how many facts a view has."""
-        with self._database.read() as connection:
-            if view is None:
-                row = connection.execute("SELECT count(*) FROM facts").fetchone()
-            else:
-                row = connection.execute(
-                    f"SELECT count(*) FROM facts WHERE {VIEW_CLAUSE}", view_parameters(view)
-                ).fetchone()
-        count: int = row[0]
-        return count
-
-    def search(
-        self,
-        text: str | None = None,
-        *,
-        entity: str | None = None,
-        property: str | None = None,
-        limit: int = 20,
-        view: View | None = None,
-    ) -> list[Fact]:
-        """Find facts by words or by exact parts, in the order they were added.
-
-        Args:
-            text: Words that must all occur in the fact, in whatever case.
-            entity: The whole entity, as the store has it.
-            property: The whole property, as the store has it.
-            limit: At most so many.
-            view: Search only these facts.
-        """
-        parameters = {
-            **view_parameters(view),
-            "text": text,
-            "entity": entity,
-            "property": property,
-            "limit": limit,
-        }
-        with self._database.read() as connection:
-            return [_rows.new_fact(row) for row in connection.execute(_SEARCH, parameters)]
-
-    def view(
-        self,
-        *,
-        entity: str | Iterable[str] | None = None,
-        property: str | Iterable[str] | None = None,
-        where: Mapping[str, Choice] | None = None,
-        **metadata: Choice,
-    ) -> View:
-        """Make a view: a filter that a caller's questions are answered through.
-
-        Args:
-            entity: Only facts about this entity, or these.
-            property: Only this property, or these.
-            where: Metadata filters whose keys are no Python names (or are "entity").
-            metadata: Metadata filters: the fact's metadata must have this value under this key,
-                or one of these values. A list in the metadata must hold one of them.
-
-        Raises:
-            FactError: A filter is neither a JSON scalar nor a collection of scalars.
-        """
-        return View.build(entity=entity, property=property, metadata={**(where or {}), **metadata})
-
-    @property
-    def fingerprint(self) -> str:
-        """A text that changes with every committed change, the same for every reader.
-
-        It is read, not computed. Stores with the same facts and as many changes share it, so
-        a cache keyed by it outlives a store that is built anew from the same triples.
-        """
-        with self._database.read() as connection:
-            return _rows.read_state(connection).fingerprint
-
-    @property
-    def sequence(self) -> int:
-        """The number of the last change, 0 before any."""
-        with self._database.read() as connection:
-            return _rows.read_state(connection).sequence
-
-    def journal(self, since: int = 0) -> Iterator[Change]:
-        """Iterate over the changes after number ``since``, oldest first."""
-        while True:
-            with self._database.read() as connection:
-                page = connection.execute(
-                    "SELECT seq, op, fact_id FROM journal WHERE seq > ? ORDER BY seq LIMIT ?",
-                    (since, _PAGE),
-                ).fetchall()
-            for row in page:
-                yield Change(*row)
-            if len(page) < _PAGE:
-                return
-            since = page[-1][0]
-
     def encode(
         self, embedder: TextEmbedder, *, progress: bool = False, batch_size: int = 512
     ) -> int:
@@ -308,34 +152,45 @@ class KnowledgeStore:
         with self._encoding:
             return encode_facts(self._database, embedder, progress=progress, batch_size=batch_size)
 
-    def vectors(
-        self, encoder: str, view: View | None = None, previous: FactVectors | None = None
-    ) -> FactVectors:
-        """Read the vectors of a view's facts.
+    def follow(self, source: TripleSource) -> SyncReport:
+        """Make the store a mirror of a source, for :meth:`refresh` to bring up to date.
+
+        What else is written to such a store is lost at the next refresh. A mirror in a file
+        stays one: follow the source again when it is opened, and the vectors of all facts that
+        did not change meanwhile are there.
 
         Args:
-            encoder: The encoder's name.
-            view: Only these facts.
-            previous: What an earlier call returned. Only the facts that changed since are read
-                from the file; if none did, it is returned itself.
+            source: What the store is to hold, no more and no less.
 
         Raises:
-            StoreCorruptError: A vector's length is not the encoder's.
+            FactError: The source holds something that is no fact. The store is unchanged.
+            StoreError: The store holds facts of its own, which would be removed.
         """
-        return read_vectors(self._database, encoder, view, previous)
+        with self._database.write() as connection:
+            if not _rows.mark_as_mirror(connection):
+                raise StoreError(
+                    f"The knowledge store {self._database.name} holds facts of its own, which "
+                    "following a source would remove. Give the mirror a new path, or add the "
+                    "source's triples with add."
+                )
+        self.source, self._synced = source, None
+        return self.refresh()
 
     def refresh(self) -> SyncReport:
-        """Bring the store up to date with the object it was made from, if there is one.
+        """Bring the store up to date with the source that it follows, if there is one.
 
-        Where :attr:`source` can tell cheaply that nothing changed, nothing else is done.
+        Where the source can tell that nothing changed (:class:`VersionedSource`), this costs
+        no more than asking it; else the source is read and compared.
         """
         if self.source is None:
             return SyncReport()
-        state = self.source.state() if isinstance(self.source, VersionedSource) else None
-        if state is not None and state == self._synced:
-            return SyncReport()
-        report = sync(self, self.source)
-        self._synced = state
+        with self._refreshing:
+            # Taken before reading: a change during the reading is found the next time.
+            state = self.source.state() if isinstance(self.source, VersionedSource) else None
+            if state is not None and state == self._synced:
+                return SyncReport()
+            report = sync(self, self.source)
+            self._synced = state
         return report
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,17 +54,17 @@ class Triple:
         # A copy of its own: the triple is frozen, so its metadata must not change from outside.
         object.__setattr__(self, "metadata", _clean_metadata(self.metadata))
 
-    @property
+    @builtins.property
     def property_text(self) -> str:
         """The property in words, without a leading "has"."""
         return property_words(self.property)
 
-    @property
+    @builtins.property
     def entity_text(self) -> str:
         """The entity as text: an IRI as the words of its name."""
         return term_words(self.entity)
 
-    @property
+    @builtins.property
     def key_text(self) -> str:
         """The text whose embedding is the fact's key: ``the founder of Acme``.
 
@@ -75,14 +76,14 @@ class Triple:
             return f"what {self.entity_text} is {_with_article(words)}"
         return f"the {words} of {self.entity_text}"
 
-    @property
+    @builtins.property
     def value_text(self) -> str:
         """The text whose embedding is the fact's value: an IRI in words, a literal as it is."""
         return term_words(self.value)
 
-    @property
+    @builtins.property
     def statement(self) -> str:
-        """The fact as a sentence: ``The founder of Acme is Ann.``"""
+        """The fact as a sentence, such as "The founder of Acme is Ann"."""
         words = self.property_text
         if words.endswith(" of"):
             return f"{self.entity_text} is {_with_article(words)} {self.value_text}."
@@ -154,9 +155,9 @@ def as_triple(item: Triple | tuple[str, str, str] | Mapping[str, Any]) -> Triple
         return item
     if isinstance(item, Mapping):
         return _from_mapping(item)
-    if isinstance(item, (tuple, list)) and len(item) == len(_PARTS):
-        return Triple(*(_literal(part) for part in item))
-    shown = f"{len(item)} parts" if isinstance(item, (tuple, list)) else type(item).__name__
+    if _is_sequence(item) and len(item) == len(_PARTS):
+        return Triple(_literal(item[0]), _literal(item[1]), _literal(item[2]))
+    shown = f"{len(item)} parts" if _is_sequence(item) else type(item).__name__
     raise FactError(
         "A fact must be a Triple, a tuple (entity, property, value) or a mapping with these "
         f"keys, got {shown}: {item!r:.100}."
@@ -173,11 +174,17 @@ def _from_mapping(item: Mapping[str, Any]) -> Triple:
     metadata = item.get("metadata") or {}
     if extra and isinstance(metadata, Mapping):
         metadata = {**extra, **metadata}
-    parts = (_literal(item[name]) for name in _PARTS)
-    identifier = item.get("id")
     return Triple(
-        *parts, id=None if identifier is None else _literal(identifier), metadata=metadata
+        _literal(item["entity"]),
+        _literal(item["property"]),
+        _literal(item["value"]),
+        id=_literal(item.get("id")),
+        metadata=metadata,
     )
+
+
+def _is_sequence(item: object) -> bool:
+    return isinstance(item, (tuple, list))
 
 
 def _literal(part: Any) -> Any:

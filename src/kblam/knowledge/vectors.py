@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,19 +172,15 @@ class _Reader:
                 np.minimum(np.searchsorted(texts, hashes, sorter=order), len(texts) - 1)
             ]
             place, found = nearest, texts[nearest] == hashes
-        complete = found.all(axis=1)
+        complete: npt.NDArray[np.bool_] = np.all(found, axis=1)
         ids = [row[1] for row in rows]
-        if complete.all():
-            pending: tuple[str, ...] = ()
-        else:
-            pending = tuple(i for i, there in zip(ids, complete, strict=True) if not there)
-            ids = [i for i, there in zip(ids, complete, strict=True) if there]
+        present = complete.tolist()
         return _Part(
-            ids=ids,
+            ids=list(compress(ids, present)),
             rows=np.array([row[0] for row in rows], np.int64)[complete],
             keys=matrix[place[complete, 0]],
             values=matrix[place[complete, 1]],
-            pending=pending,
+            pending=tuple(i for i, there in zip(ids, present, strict=True) if not there),
         )
 
     def _embeddings(self, wanted: Int | None) -> tuple[Int, Half]:
@@ -224,8 +221,8 @@ def _merge(previous: FactVectors, changed: Collection[str], fresh: _Part) -> _Pa
 
     def merged(before: Half, after: Half) -> Half:
         if not old:
-            return after[source]
-        result = before.take(index, axis=0)
+            return np.asarray(after[source], np.float16)
+        result: Half = before.take(index, axis=0)
         result[is_new] = after[source[is_new] - old]
         return result
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from kblam.errors import FactError
 
 __all__ = ["View"]
 
-Scalar = Union[str, int, float, bool, None]
-Choice = Union[Scalar, Iterable[Scalar]]
+Scalar = str | int | float | bool | None
+Choice = Scalar | Iterable[Scalar]
 
 # Constant text: a view only ever fills in the three parameters, each of them JSON.
 # A fact passes if, for each wanted key, its metadata has one of the values, or a list holding one.
@@ -130,8 +130,10 @@ def _names(names: str | Iterable[str] | None) -> tuple[str, ...] | None:
 def _choices(key: str, value: Choice) -> tuple[Scalar, ...]:
     if value is None or isinstance(value, (str, int, float)):
         return (value,)
-    if isinstance(value, Iterable) and not isinstance(value, (Mapping, bytes)):
-        choices = tuple(value)
+    # What comes here may have any type in an untyped program.
+    given: object = value
+    if isinstance(given, Iterable) and not isinstance(given, (Mapping, bytes)):
+        choices = tuple(given)
         if all(item is None or isinstance(item, (str, int, float)) for item in choices):
             return choices
     raise FactError(

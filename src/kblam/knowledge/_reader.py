@@ -1,0 +1,198 @@
+"""The reading side of a knowledge store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kblam.knowledge import _rows
+from kblam.knowledge._database import Database
+from kblam.knowledge.triple import Fact
+from kblam.knowledge.vectors import FactVectors, read_vectors
+from kblam.knowledge.view import VIEW_CLAUSE, Choice, View, view_parameters
+
+__all__ = ["Change", "StoreReader"]
+
+_PAGE = 1000
+_SEARCH = f"""
+SELECT {_rows.COLUMNS} FROM facts
+WHERE (:entity IS NULL OR entity = :entity) AND (:property IS NULL OR property = :property)
+  AND (:text IS NULL OR words_occur(entity, property, value, :text)) AND ({VIEW_CLAUSE})
+ORDER BY row LIMIT :limit
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of one fact.
+
+    Attributes:
+        seq: Its number in the journal; it only grows.
+        op: What happened.
+        fact_id: To which fact.
+    """
+
+    seq: int
+    op: Literal["add", "update", "remove"]
+    fact_id: str
+
+
+class StoreReader:
+    """What can be asked of a store. Each method sees one state, the one committed last.
+
+    Args:
+        database: Where the facts are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def path(self) -> Path | None:
+        """The store's file; None in memory."""
+        return self._database.path
+
+    def get(self, id: str) -> Fact | None:
+        """Return the fact with this identifier, None if there is none."""
+        with self._database.read() as connection:
+            return _rows.get(connection, id)
+
+    def get_many(self, ids: Iterable[str]) -> list[Fact | None]:
+        """Return the facts with these identifiers in this order, as of one state."""
+        with self._database.read() as connection:
+            return [_rows.get(connection, name) for name in ids]
+
+    def facts(self, view: View | None = None) -> Iterator[Fact]:
+        """Iterate over a view's facts in the order they were added.
+
+        The store may be changed meanwhile, by the loop as well: a fact that changes while the
+        iteration is under way may be seen in either form.
+        """
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                page = _rows.facts_page(connection, view, after, _PAGE)
+            for _, *columns in page:
+                yield _rows.new_fact(columns)
+            if len(page) < _PAGE:
+                return
+            after = page[-1][0]
+
+    def __iter__(self) -> Iterator[Fact]:
+        return self.facts()
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return True  # an empty store is a store all the same
+
+    def count(self, view: View | None = None) -> int:
+        """Return how many facts a view has."""
+        with self._database.read() as connection:
+            if view is None:
+                row = connection.execute("SELECT count(*) FROM facts").fetchone()
+            else:
+                row = connection.execute(
+                    f"SELECT count(*) FROM facts WHERE {VIEW_CLAUSE}", view_parameters(view)
+                ).fetchone()
+        count: int = row[0]
+        return count
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        entity: str | None = None,
+        property: str | None = None,
+        limit: int = 20,
+        view: View | None = None,
+    ) -> list[Fact]:
+        """Find facts by words or by exact parts, in the order they were added.
+
+        Args:
+            text: Words that must all occur in the fact, in whatever case.
+            entity: The whole entity, as the store has it.
+            property: The whole property, as the store has it.
+            limit: At most so many.
+            view: Search only these facts.
+        """
+        parameters = {
+            **view_parameters(view),
+            "text": text,
+            "entity": entity,
+            "property": property,
+            "limit": limit,
+        }
+        with self._database.read() as connection:
+            return [_rows.new_fact(row) for row in connection.execute(_SEARCH, parameters)]
+
+    def view(
+        self,
+        *,
+        entity: str | Iterable[str] | None = None,
+        property: str | Iterable[str] | None = None,
+        where: Mapping[str, Choice] | None = None,
+        **metadata: Choice,
+    ) -> View:
+        """Make a view: a filter that a caller's questions are answered through.
+
+        Args:
+            entity: Only facts about this entity, or these.
+            property: Only this property, or these.
+            where: Metadata filters whose keys are no Python names (or are "entity").
+            metadata: Metadata filters: the fact's metadata must have this value under this key,
+                or one of these values. A list in the metadata must hold one of them.
+
+        Raises:
+            FactError: A filter is neither a JSON scalar nor a collection of scalars.
+        """
+        return View.build(entity=entity, property=property, metadata={**(where or {}), **metadata})
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with every committed change, the same for every reader.
+
+        It is read, not computed. Stores with the same facts and as many changes share it, so
+        a cache keyed by it outlives a store that is built anew from the same triples.
+        """
+        with self._database.read() as connection:
+            return _rows.read_state(connection).fingerprint
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last change, 0 before any."""
+        with self._database.read() as connection:
+            return _rows.read_state(connection).sequence
+
+    def journal(self, since: int = 0) -> Iterator[Change]:
+        """Iterate over the changes after number ``since``, oldest first."""
+        while True:
+            with self._database.read() as connection:
+                page = connection.execute(
+                    "SELECT seq, op, fact_id FROM journal WHERE seq > ? ORDER BY seq LIMIT ?",
+                    (since, _PAGE),
+                ).fetchall()
+            for row in page:
+                yield Change(*row)
+            if len(page) < _PAGE:
+                return
+            since = page[-1][0]
+
+    def vectors(
+        self, encoder: str, view: View | None = None, previous: FactVectors | None = None
+    ) -> FactVectors:
+        """Read the vectors of a view's facts.
+
+        Args:
+            encoder: The encoder's name.
+            view: Only these facts.
+            previous: What an earlier call returned. Only the facts that changed since are read
+                from the file; if none did, it is returned itself.
+
+        Raises:
+            StoreCorruptError: A vector's length is not the encoder's.
+        """
+        return read_vectors(self._database, encoder, view, previous)

@@ -1,0 +1,21 @@
+"""Synthetic facts and questions that teach a model to read facts, made by code.
+
+Nothing here comes from an evaluation set: names, words and places are those of open word lists
+(Faker, GeoNames, Open English WordNet), and relations are the project's own.
+"""
+
+from __future__ import annotations
+
+from kblam.training.data.instructions import general_instructions
+from kblam.training.data.preview import preview
+from kblam.training.data.questions import TrainingQuestion, generate_questions
+from kblam.training.data.world import World, generate_world
+
+__all__ = [
+    "TrainingQuestion",
+    "World",
+    "general_instructions",
+    "generate_questions",
+    "generate_world",
+    "preview",
+]

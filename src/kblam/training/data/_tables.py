@@ -1,0 +1,135 @@
+"""The declarative tables: word lists and relations, read from text files of the package.
+
+A file of relations has sections, one for each kind of entity, and for each relation one head
+line followed by its own ways of asking::
+
+    [company]
+    chief executive officer | CEO | ~led_by | ?boss = {person} ; many=leaders ; group=head
+    - Who runs {e}?
+
+The head line names the relation. The first name is the usual one. Names with ``~`` are used by
+stores but not in questions (verb forms such as ``founded_in``), names with ``?`` in questions
+but not by stores. Behind ``=`` stands the template of its values, whose slots
+``kblam.training.data._values`` fills. ``many`` marks a relation that may have several values
+and gives its plural; relations that share a ``group`` say nearly the same thing, so that no
+entity has two of them and none is asked where another one is stored.
+
+In a way of asking, ``{e}`` is the entity, ``{a}`` the entity with an indefinite article and
+``{the}`` with a definite one.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from dataclasses import dataclass
+from importlib import resources
+
+__all__ = ["Relation", "load_relations", "load_words"]
+
+#: One relation in so many is held back for validation.
+_HELD_BACK = 8
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation of one kind of entity.
+
+    Attributes:
+        kind: The kind of entity that has it.
+        name: Its usual name.
+        stored: The names that a store may use, the usual one first.
+        spoken: The names that a question may use.
+        value: The template of its values.
+        asks: Its own ways of asking.
+        plural: Its name where several values are meant, or None if it has but one value.
+        group: The name of the group of relations that say nearly the same thing.
+    """
+
+    kind: str
+    name: str
+    stored: tuple[str, ...]
+    spoken: tuple[str, ...]
+    value: str
+    asks: tuple[str, ...]
+    plural: str | None
+    group: str
+
+    @property
+    def id(self) -> str:
+        """An identifier: the kind and the name."""
+        return f"{self.kind}/{self.name}"
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it is kept out of training, for every kind alike."""
+        return zlib.crc32(self.name.encode()) % _HELD_BACK == 0
+
+    @property
+    def value_type(self) -> str:
+        """The type of its values: the name of the first slot of the template."""
+        _, _, rest = self.value.partition("{")
+        return rest.partition("}")[0].split(" ")[0] if rest else "text"
+
+
+def _sections(text: str) -> list[tuple[str, list[str]]]:
+    sections: list[tuple[str, list[str]]] = []
+    for raw in text.splitlines():
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("[") and line.endswith("]"):
+            sections.append((line[1:-1], []))
+        else:
+            sections[-1][1].append(line)
+    return sections
+
+
+@functools.cache
+def load_words() -> dict[str, tuple[str, ...]]:
+    """Return the word lists of the package by name."""
+    text = (resources.files(__package__) / "tables" / "words.txt").read_text(encoding="utf-8")
+    return {
+        name: tuple(word.strip() for line in lines for word in line.split(",") if word.strip())
+        for name, lines in _sections(text)
+    }
+
+
+@functools.cache
+def load_relations() -> tuple[Relation, ...]:
+    """Return all relations of the package, ordered by file and place in it."""
+    folder = resources.files(__package__) / "tables" / "relations"
+    relations: list[Relation] = []
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if not file.name.endswith(".txt"):
+            continue
+        for kind, lines in _sections(file.read_text(encoding="utf-8")):
+            relations.extend(_parse_section(kind, lines))
+    return tuple(relations)
+
+
+def _parse_section(kind: str, lines: list[str]) -> list[Relation]:
+    heads = [index for index, line in enumerate(lines) if not line.startswith("- ")]
+    found = []
+    for start, end in zip(heads, [*heads[1:], len(lines)], strict=True):
+        asks = tuple(line[2:] for line in lines[start + 1 : end])
+        found.append(_parse_head(kind, lines[start], asks))
+    return found
+
+
+def _parse_head(kind: str, line: str, asks: tuple[str, ...]) -> Relation:
+    names, _, definition = line.partition(" = ")
+    value, *options = (part.strip() for part in definition.split(" ; "))
+    settings = dict(option.split("=", 1) for option in options)
+    written = [name.strip() for name in names.split("|")]
+    name = written[0]
+    return Relation(
+        kind=kind,
+        name=name,
+        stored=tuple(word.lstrip("~") for word in written if not word.startswith("?")),
+        spoken=tuple(word.lstrip("?") for word in written if not word.startswith("~")),
+        value=value,
+        asks=asks,
+        plural=settings.get("many"),
+        group=settings.get("group", name),
+    )

@@ -1,0 +1,167 @@
+"""From whatever holds facts to a knowledge store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kblam.errors import StoreError, UnsupportedSourceError, require
+from kblam.knowledge import (
+    CsvSource,
+    JsonlSource,
+    KnowledgeStore,
+    Triple,
+    TripleSource,
+    VersionedSource,
+)
+
+__all__ = ["as_store"]
+
+_IN_MEMORY = ":memory:"
+_STORE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+_RDF_SUFFIXES = (".ttl", ".nt", ".n3", ".nq", ".trig", ".rdf", ".owl", ".jsonld")
+_SUPPORTED = (
+    "a KnowledgeStore; triples, tuples (entity, property, value) or mappings with these keys; a "
+    "TripleSource; the path of a store (.db, .sqlite), of JSON lines (.jsonl), of a table (.csv, "
+    ".tsv) or of RDF (.ttl, .nt, .n3, .nq, .trig, .rdf, .owl, .jsonld); an rdflib Graph or "
+    "Dataset; a LlamaIndex SimpleGraphStore, SimplePropertyGraphStore, KnowledgeGraphIndex or "
+    "PropertyGraphIndex on one of these"
+)
+
+
+def as_store(kb: Any, *, path: str | Path = _IN_MEMORY, follow: bool = True) -> KnowledgeStore:
+    """Return a knowledge store with the facts of any supported object.
+
+    A store made of a graph or of a file of facts follows it: ``store.refresh()`` brings it up
+    to date, and costs little when nothing changed (each source says how much).
+
+    Args:
+        kb: A knowledge store or the path of one, which is returned as it is; a list of facts;
+            a triple source; a file; an rdflib or LlamaIndex graph.
+        path: Where to keep the store. In a file, the vectors outlive the process, and a graph
+            that is followed again embeds only what changed meanwhile. The facts of files, lists
+            and stores are added to what such a file holds already, and are not followed.
+        follow: False reads the object once and for all.
+
+    Raises:
+        FactError: It holds something that is no fact.
+        MissingExtraError: It is a file whose reader is not installed.
+        StoreError: The file does not exist, cannot be read, or the store at ``path`` holds
+            other facts than the graph's.
+        UnsupportedSourceError: Nothing reads this kind of object.
+    """
+    copying = str(path) != _IN_MEMORY
+    if isinstance(kb, KnowledgeStore):
+        return KnowledgeStore.from_source(kb, path) if copying else kb
+    if isinstance(kb, (str, Path)):
+        return _from_file(Path(kb), path, follow=follow and not copying)
+    source = _source_of(kb)
+    if source is None:
+        return KnowledgeStore.from_source(_facts_in(kb), path)
+    if follow and isinstance(source, VersionedSource):
+        return _following(source, path)
+    return KnowledgeStore.from_source(source, path)
+
+
+def _from_file(file: Path, path: str | Path, *, follow: bool) -> KnowledgeStore:
+    suffix = file.suffix.lower()
+    if not file.exists():
+        raise StoreError(f"There is no file {file} to read facts from.")
+    if suffix in _STORE_SUFFIXES:
+        if str(path) == _IN_MEMORY:
+            return KnowledgeStore(file)
+        with KnowledgeStore(file) as store:
+            return KnowledgeStore.from_source(store, path)
+    source: TripleSource
+    if suffix in (".jsonl", ".ndjson"):
+        source = JsonlSource(file)
+    elif suffix in (".csv", ".tsv"):
+        source = CsvSource(file, delimiter="," if suffix == ".csv" else "\t")
+    elif suffix in _RDF_SUFFIXES:
+        require("rdflib", extra="rdf")
+        from kblam_integrations.sources.rdf import RdfFileSource
+
+        source = RdfFileSource(file)
+    else:
+        raise UnsupportedSourceError(
+            f"Nothing reads facts from a file like {file.name!r}. Supported: {_SUPPORTED}."
+        )
+    return _following(source, path) if follow else KnowledgeStore.from_source(source, path)
+
+
+def _following(source: TripleSource, path: str | Path) -> KnowledgeStore:
+    store = KnowledgeStore(path)
+    try:
+        store.follow(source)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _source_of(kb: Any) -> TripleSource | None:
+    """Return the source that reads a graph, None for what is none."""
+    if isinstance(kb, TripleSource):
+        return kb
+    # An object of a package that was never imported cannot be: no package is imported to look.
+    for package, source in (("rdflib", _rdflib), ("llama_index.core", _llama_index)):
+        if package in sys.modules and (found := source(kb)) is not None:
+            return found
+    return None
+
+
+def _rdflib(kb: Any) -> TripleSource | None:
+    from rdflib import Graph
+
+    from kblam_integrations.sources.rdf import RdfSource
+
+    return RdfSource(kb) if isinstance(kb, Graph) else None
+
+
+def _llama_index(kb: Any) -> TripleSource | None:
+    from llama_index.core.graph_stores import SimpleGraphStore, SimplePropertyGraphStore
+    from llama_index.core.indices.knowledge_graph import KnowledgeGraphIndex
+    from llama_index.core.indices.property_graph import PropertyGraphIndex
+
+    from kblam_integrations.sources.simple_graph import SimpleGraphSource
+    from kblam_integrations.sources.simple_property_graph import SimplePropertyGraphSource
+
+    held = kb
+    if isinstance(kb, KnowledgeGraphIndex):
+        held = kb.graph_store
+    elif isinstance(kb, PropertyGraphIndex):
+        held = kb.property_graph_store
+    if isinstance(held, SimpleGraphStore):
+        return SimpleGraphSource(held)
+    if isinstance(held, SimplePropertyGraphStore):
+        return SimplePropertyGraphSource(held)
+    if held is not kb:
+        raise _unsupported(held, f"The {type(kb).__name__} keeps its facts in ")
+    return None
+
+
+def _facts_in(kb: Any) -> Iterable[Any]:
+    """Return the facts of a plain collection.
+
+    Raises:
+        UnsupportedSourceError: It is no collection that could hold facts.
+    """
+    if isinstance(kb, (Triple, Mapping)):
+        return [kb]
+    # A graph of another package may be iterable too, over its nodes or whatever it likes.
+    plain = isinstance(kb, (list, tuple, set, frozenset)) or hasattr(kb, "__next__")
+    if not plain:
+        raise _unsupported(kb, "Expected facts, got ")
+    if isinstance(kb, tuple) and kb and all(isinstance(part, str) for part in kb):
+        return [kb]
+    return kb
+
+
+def _unsupported(kb: Any, lead: str) -> UnsupportedSourceError:
+    kind = f"{type(kb).__module__}.{type(kb).__qualname__}"
+    return UnsupportedSourceError(
+        f"{lead}an object of type {kind}, which no source reads. Supported: {_SUPPORTED}. "
+        "Anything else can be read by a class of your own with triples() and count()."
+    )

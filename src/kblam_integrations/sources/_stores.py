@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, ValuesView
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +151,12 @@ def _facts_in(kb: Any) -> Iterable[Any]:
     if isinstance(kb, (Triple, Mapping)):
         return [kb]
     # A graph of another package may be iterable too, over its nodes or whatever it likes.
-    plain = isinstance(kb, (list, tuple, set, frozenset)) or hasattr(kb, "__next__")
-    if not plain:
+    facts: object = kb
+    if not isinstance(facts, (Sequence, Set, ValuesView, Iterator)) or isinstance(kb, bytes):
         raise _unsupported(kb, "Expected facts, got ")
-    if isinstance(kb, tuple) and kb and all(isinstance(part, str) for part in kb):
-        return [kb]
-    return kb
+    if isinstance(facts, tuple) and facts and all(isinstance(part, str) for part in facts):
+        return [facts]
+    return facts
 
 
 def _unsupported(kb: Any, lead: str) -> UnsupportedSourceError:

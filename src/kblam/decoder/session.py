@@ -76,6 +76,9 @@ class FactSession:
         adapter: The trained parts.
         facts: What may be attended to.
         form: ``"absorbed"``, ``"materialised"``, or by size.
+        selection: What the prompt selected, once it is known.
+        fact_share: Share of the facts in each layer's attention, (B, T), first forward pass.
+        attention: By layer, what its last token gave to each fact, (B, k); kept for a trace.
         trace: Keep the fact attention of the first forward pass's last token, by layer.
     """
 
@@ -211,7 +214,7 @@ class FactSession:
         return self._tokens[layer]
 
     def record(self, layer: int, weights: Tensor, share: Tensor) -> None:
-        """Keep what a layer's last token attended to.
+        """Keep what a layer attended to in the first forward pass.
 
         Args:
             layer: The decoder layer.
@@ -219,7 +222,7 @@ class FactSession:
             share: Of the facts in the whole attention, (B, H, T).
         """
         if layer not in self.fact_share:
-            self.fact_share[layer] = share[:, :, -1].mean(1)
+            self.fact_share[layer] = share.mean(1)
             if self.trace:
                 attention = weights[:, :, -1] * share[:, :, -1, None]
                 self.attention[layer] = attention.mean(1).detach()

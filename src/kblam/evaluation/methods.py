@@ -36,6 +36,8 @@ class Reply:
             several questions were generated together.
         time_to_first_token: From the question to the first token, retrieval included; None
             likewise.
+        facts: The facts that the model's fact attention ranks best, best first; None where it
+            read none.
     """
 
     text: str
@@ -44,6 +46,7 @@ class Reply:
     output_tokens: int
     seconds: float | None = None
     time_to_first_token: float | None = None
+    facts: tuple[Triple, ...] | None = None
 
 
 class Method:
@@ -56,8 +59,8 @@ class Method:
     """
 
     name: ClassVar[MethodName]
-    # Ranks facts for a question; stays None where the method ranks none.
-    ranking: Retriever | None = None
+    # Finds the facts of a question, where the method has a retriever.
+    retriever: Retriever | None = None
 
     def __init__(self, model: KBLaM, task: Task, config: EvaluationConfig) -> None:
         self.model = model
@@ -78,11 +81,8 @@ class Method:
     def answer(self, question: str) -> Reply:
         """Ask one question, timed from the question to the last token."""
         started = time.perf_counter()
-        prompt = self.prompt(question)
-        prompted = time.perf_counter() - started
-        answer = self.model.ask(prompt, self.options)
-        seconds = time.perf_counter() - started
-        return _reply(answer, seconds, prompted + answer.time_to_first_token)
+        answer = self.model.ask(self.prompt(question), self.options)
+        return _reply(answer, time.perf_counter() - started)
 
     def answer_batch(self, questions: Sequence[str]) -> list[Reply]:
         """Ask several questions in one batch, untimed."""
@@ -90,7 +90,12 @@ class Method:
         return [_reply(answer) for answer in self.model.ask_batch(prompts, self.options)]
 
 
-def _reply(answer: Answer, seconds: float | None = None, first: float | None = None) -> Reply:
+def _reply(answer: Answer, seconds: float | None = None) -> Reply:
+    first = None
+    if seconds is not None:
+        # All that happens outside the generation (retrieving, reading the store) is taken to
+        # happen before the first token.
+        first = seconds - answer.seconds + answer.time_to_first_token
     return Reply(
         text=answer.text,
         refused=answer.refused,
@@ -98,6 +103,7 @@ def _reply(answer: Answer, seconds: float | None = None, first: float | None = N
         output_tokens=answer.usage.output_tokens,
         seconds=seconds,
         time_to_first_token=first,
+        facts=tuple(scored.fact for scored in answer.facts) or None,
     )
 
 
@@ -105,26 +111,19 @@ class KnowledgeTokens(Method):
     """Facts attached to the attention layers; the prompt is the bare question."""
 
     name: ClassVar[MethodName] = "kblam"
+    _store: KnowledgeStore | None = None
 
     def prepare(self) -> None:
         """Embed the facts and attach them."""
         self._store = KnowledgeStore.from_source(self.task.facts)
         self._store.encode(self.model.encoder)
         self.model.attach(self._store)
-        self.ranking = _FactAttention(self.model)
 
     def close(self) -> None:
         """Detach the facts."""
-        self.model.detach()
-        self._store.close()
-
-
-class _FactAttention:
-    def __init__(self, model: KBLaM) -> None:
-        self._model = model
-
-    def search(self, question: str, k: int) -> list[Triple]:
-        return [scored.fact for scored in self._model.select(question, k)]
+        if self._store is not None:
+            self.model.detach()
+            self._store.close()
 
 
 class _Prompted(Method):
@@ -149,9 +148,11 @@ class Base(_Prompted):
 class _Retrieved(_Prompted):
     """A method that retrieves facts into the prompt, the best one first."""
 
+    retriever: Retriever
+
     def prompt(self, question: str) -> Prompt:
         """The question and the facts found for it."""
-        found = self.ranking.search(question, self.config.retrieval.top_k) if self.ranking else []
+        found = self.retriever.search(question, self.config.retrieval.top_k)
         return self.fill(question, [fact.statement for fact in found])
 
 
@@ -162,7 +163,7 @@ class Rag(_Retrieved):
 
     def prepare(self) -> None:
         """Embed the facts."""
-        self.ranking = DenseRetriever(
+        self.retriever = DenseRetriever(
             self.task.facts, self.model.encoder, text=self.config.retrieval.text
         )
 
@@ -174,7 +175,7 @@ class BM25(_Retrieved):
 
     def prepare(self) -> None:
         """Index the facts."""
-        self.ranking = BM25Retriever(self.task.facts, text=self.config.retrieval.text)
+        self.retriever = BM25Retriever(self.task.facts, text=self.config.retrieval.text)
 
 
 class InContext(_Prompted):
@@ -192,7 +193,7 @@ class InContext(_Prompted):
         Raises:
             ConfigError: Not even the prompt without facts fits.
         """
-        window = self.config.context_tokens or self.model.context_length
+        window = self.config.context_tokens or self.model.context_window
         limit = window - self.config.max_new_tokens
         longest = max((q.text for q in self.task.questions), key=len)
         room = limit - self._count(longest, [])

@@ -32,6 +32,20 @@ WORDINGS: dict[str, Wording] = {
         "Context:\n{facts}\n\nAnswer the question from the context, in one short sentence.\n"
         "Question: {question}"
     ),
+    "context-refuse": Wording(
+        "Context:\n{facts}\n\nAnswer the question from the context, in one short sentence. "
+        'If the context does not hold the answer, say: "{refusal}"\nQuestion: {question}'
+    ),
+    "examples": Wording(
+        "Answer the question from the context, in one short sentence.\n\n"
+        "Context:\nThe tallest peak of Veldania is Mount Orrin.\n"
+        "Question: What is the highest mountain in Veldania?\n"
+        "Answer: The tallest peak of Veldania is Mount Orrin.\n\n"
+        "Context:\nThe tallest peak of Veldania is Mount Orrin.\n"
+        "Question: Who is the president of Veldania?\n"
+        "Answer: {refusal}\n\n"
+        "Context:\n{facts}\nQuestion: {question}\nAnswer:"
+    ),
     "refuse": Wording(
         "Facts:\n{facts}\n\nAnswer the question from the facts, in one short sentence. "
         'If the facts do not answer it, reply only: "{refusal}"\n\nQuestion: {question}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def score(
     wanted = {(fact.entity, fact.property, fact.value) for fact in gold}
     places = [
         place
-        for place, fact in enumerate(ranking or (), start=1)
+        for place, fact in enumerate(itertools.islice(ranking or (), RANKED), start=1)
         if (fact.entity, fact.property, fact.value) in wanted
     ]
     return QuestionRecord(
@@ -179,6 +180,24 @@ class RecordFile:
     ) -> None:
         if self._file is not None:
             self._file.close()
+
+    def has(self, question: Question) -> bool:
+        """Whether a question was answered already.
+
+        Raises:
+            ConfigError: The record is of another question: the questions' file has changed.
+        """
+        record = self.records.get(question.index)
+        if record is not None and (record.question, record.answers) != (
+            question.text,
+            question.answers,
+        ):
+            raise ConfigError(
+                f"Expected {self._path} to hold answers to the same questions, but its question "
+                f"{question.index} is {record.question!r}, now it is {question.text!r}. "
+                "Give a new file to resume from."
+            )
+        return record is not None
 
     def add(self, record: QuestionRecord) -> None:
         """Keep a record."""

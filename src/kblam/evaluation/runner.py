@@ -23,6 +23,7 @@ from kblam.evaluation.methods import InContext, Method, Reply, build_method
 from kblam.evaluation.records import RANKED, QuestionRecord, RecordFile, score
 from kblam.evaluation.result import EvaluationResult, summarise, versions
 from kblam.evaluation.tasks import Task, build_task, load_facts, load_questions
+from kblam.knowledge import Triple
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
 
@@ -67,7 +68,7 @@ def evaluate(
     file = RecordFile(config.resume, settings)
     model = model or load_model(config)
     method = build_method(model, task, config)
-    reset_peak_memory(model.device)
+    reset_peak_memory(model.base.device)
     started = time.perf_counter()
     try:
         method.prepare()
@@ -78,13 +79,13 @@ def evaluate(
             [file.records[question.index] for question in task.questions],
             config,
             num_facts=len(task.facts),
-            peak_memory_mb=peak_memory_mb(model.device),
+            peak_memory_mb=peak_memory_mb(model.base.device),
             model=model.model_name,
             adapter=model.adapter_name if config.method == "kblam" else None,
             encoder=model.encoder.name if config.method in ("kblam", "rag") else None,
             versions=versions(),
             preparation_seconds=prepared,
-            device=str(model.device),
+            device=str(model.base.device),
             threads=torch.get_num_threads(),
             notes=task.notes + _notes(method),
         )
@@ -112,7 +113,7 @@ def _notes(method: Method) -> tuple[str, ...]:
 def _ask_all(method: Method, file: RecordFile, *, progress: bool) -> None:
     config, task = method.config, method.task
     timed = len(task.questions) if config.batch_size == 1 else config.timed_questions
-    todo = [i for i, q in enumerate(task.questions) if q.index not in file.records]
+    todo = [i for i, q in enumerate(task.questions) if not file.has(q)]
     if todo:
         method.answer(_WARM_UP)
     alone = [[i] for i in todo if i < timed]
@@ -120,7 +121,7 @@ def _ask_all(method: Method, file: RecordFile, *, progress: bool) -> None:
     batches = [rest[i : i + config.batch_size] for i in range(0, len(rest), config.batch_size)]
     with _bar(method.name, len(task.questions), len(todo), show=progress) as advance:
         for rows in alone + batches:
-            # Replies first: ranking warms the encoder's cache for the question.
+            # Replies first: retrieving again warms the encoder's cache for the question.
             replies = _replies(method, task, rows, timed=rows[0] < timed)
             for i, reply in zip(rows, replies, strict=True):
                 file.add(_record(method, task, i, reply))
@@ -136,9 +137,9 @@ def _replies(method: Method, task: Task, rows: Sequence[int], *, timed: bool) ->
 
 def _record(method: Method, task: Task, i: int, reply: Reply) -> QuestionRecord:
     question, gold = task.questions[i], task.gold[i]
-    ranking = None
-    if gold and method.ranking is not None:
-        ranking = method.ranking.search(question.text, RANKED)
+    ranking: Sequence[Triple] | None = reply.facts
+    if gold and method.retriever is not None:
+        ranking = method.retriever.search(question.text, RANKED)
     return score(question, gold, ranking, reply, method.model.refusal)
 
 

@@ -1,0 +1,199 @@
+"""One set of weights in memory: base model, tokenizer, adapter, encoder, and a lock."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from kblam import adapter as adapters
+from kblam.decoder import AttachedDecoder, attach
+from kblam.decoder.grounding import HiddenTap, ValueTokens
+from kblam.encoding import as_embedder
+from kblam.errors import AdapterMismatchError, ConfigError
+from kblam.knowledge import TextEmbedder
+from kblam.weights import DEFAULT_ENCODER, resolve_base_model
+
+__all__ = ["Engine", "load_base_model", "load_engine"]
+
+_VALUE_CACHE = 65_536
+_ENGINES: weakref.WeakValueDictionary[tuple[Any, ...], Engine] = weakref.WeakValueDictionary()
+_ENGINES_LOCK = threading.Lock()
+
+
+def load_base_model(
+    name: str | Path, *, device: torch.device, dtype: torch.dtype
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a decoder and its tokenizer from wherever its weights are.
+
+    Raises:
+        WeightsNotFoundError: They are nowhere to be found.
+    """
+    location = resolve_base_model(name)
+    extra = {"gguf_file": location.gguf_file} if location.gguf_file else {}
+    # The loader's own bars tell nothing that a user asked for.
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(location.path, **extra)
+        model = AutoModelForCausalLM.from_pretrained(location.path, dtype=dtype, **extra)
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+    return model.to(device).eval().requires_grad_(False), tokenizer
+
+
+class Engine:
+    """Weights, shared by every :class:`kblam.KBLaM` that asks for the same ones.
+
+    Args:
+        model: The base model.
+        tokenizer: Its tokenizer.
+        name: Its name.
+        adapter: A folder or name, or None for the base model alone.
+        encoder: The sentence encoder; None takes the one that the adapter was trained with.
+
+    Raises:
+        AdapterMismatchError: The encoder is not the adapter's.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        adapter: str | Path | None,
+        encoder: str | Path | TextEmbedder | None,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        self.adapter_name = None if adapter is None else str(adapter)
+        self.lock = threading.RLock()
+        self.decoder: AttachedDecoder | None = None
+        self.tap: HiddenTap | None = None
+        self._encoder: TextEmbedder | None = None
+        self._encoder_name: Any = encoder
+        self._values: OrderedDict[str, ValueTokens] = OrderedDict()
+        self._opens: dict[int, bool] = {}
+        if adapter is not None:
+            loaded = adapters.from_pretrained(adapter, model)
+            if encoder is None:
+                self._encoder_name = loaded.config.encoder
+            self._check_encoder(loaded.config.encoder, loaded.config.encoder_dimension)
+            self.decoder = attach(model, loaded)
+            self.tap = HiddenTap(model)
+
+    @property
+    def encoder(self) -> TextEmbedder:
+        """The sentence encoder, loaded when first needed."""
+        if self._encoder is None:
+            with self.lock:
+                if self._encoder is None:
+                    self._encoder = as_embedder(self._encoder_name or DEFAULT_ENCODER)
+        return self._encoder
+
+    def _check_encoder(self, name: str, dimension: int) -> None:
+        wanted, encoder = name.rsplit("/", 1)[-1], self.encoder
+        if encoder.name.rsplit("/", 1)[-1] != wanted or encoder.dimension != dimension:
+            raise AdapterMismatchError(
+                f"The adapter was trained with the encoder {name!r} of {dimension} dimensions, got "
+                f"{encoder.name!r} of {encoder.dimension}. Use that encoder, or train an adapter "
+                "for this one: kblam train --encoder ..."
+            )
+
+    @property
+    def context(self) -> int:
+        """Tokens that the model can read and write."""
+        config = self.model.config.get_text_config(decoder=True)
+        return int(getattr(config, "max_position_embeddings", 0) or 2**31)
+
+    @property
+    def end_tokens(self) -> list[int]:
+        """Tokens that end an answer."""
+        ends = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        if ends is None:
+            ends = self.tokenizer.eos_token_id
+        if ends is None:
+            return []
+        return [int(end) for end in ends] if isinstance(ends, (list, tuple)) else [int(ends)]
+
+    @property
+    def pad_token(self) -> int:
+        """What prompts are padded with; masked, so any token does."""
+        pad = self.tokenizer.pad_token_id
+        return int(pad) if pad is not None else next(iter(self.end_tokens), 0)
+
+    def value_tokens(self, value: str) -> ValueTokens:
+        """A value's tokens, at the start of a text and after a space."""
+        found = self._values.get(value)
+        if found is None:
+            encode = self.tokenizer.encode
+            found = ValueTokens(
+                tuple(encode(value, add_special_tokens=False)),
+                tuple(encode(" " + value, add_special_tokens=False)),
+            )
+            self._values[value] = found
+            if len(self._values) > _VALUE_CACHE:
+                self._values.popitem(last=False)
+        return found
+
+    def opens(self, token: int) -> bool:
+        """Whether what follows this token is written without a space before it."""
+        if token not in self._opens:
+            text = self.tokenizer.decode([token])
+            self._opens[token] = text[-1:].isspace() or text[-1:] in ("(", "[", '"', "“", "'")
+        return self._opens[token]
+
+
+def load_engine(
+    base_model: str | Path | PreTrainedModel,
+    *,
+    adapter: str | Path | None,
+    encoder: str | Path | TextEmbedder | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
+) -> Engine:
+    """Load weights, or find them in memory.
+
+    Raises:
+        ConfigError: A model was given without its tokenizer, or has knowledge attached.
+        WeightsNotFoundError: No weights under that name.
+        AdapterError: The adapter cannot be used.
+    """
+    if isinstance(base_model, PreTrainedModel):
+        if tokenizer is None:
+            raise ConfigError("Expected a tokenizer beside a loaded model. Give tokenizer=...")
+        name = base_model.name_or_path or type(base_model).__name__
+        return Engine(base_model, tokenizer, name, adapter, encoder)
+    where = torch.device(device) if device is not None else _best_device()
+    kind = dtype if dtype is not None else _best_dtype(where)
+    key = (str(base_model), str(adapter), _encoder_key(encoder), str(where), kind, id(tokenizer))
+    with _ENGINES_LOCK:
+        engine = _ENGINES.get(key)
+        if engine is None:
+            model, own = load_base_model(base_model, device=where, dtype=kind)
+            engine = Engine(model, tokenizer or own, str(base_model), adapter, encoder)
+            _ENGINES[key] = engine
+        return engine
+
+
+def _encoder_key(encoder: str | Path | TextEmbedder | None) -> Any:
+    return str(encoder) if encoder is None or isinstance(encoder, (str, Path)) else id(encoder)
+
+
+def _best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _best_dtype(device: torch.device) -> torch.dtype:
+    # On a CPU one token at a time is bound by memory but measured faster in float32.
+    return torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -1,0 +1,82 @@
+"""A store as the decoder reads it: tensors, kept in step with the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kblam.knowledge import Fact, FactVectors, KnowledgeStore, TextEmbedder, View
+
+__all__ = ["EncodedFacts", "KnowledgeBase"]
+
+_MAX_VIEWS = 8
+
+
+@dataclass(frozen=True)
+class EncodedFacts:
+    """The facts of one view of a store at one moment.
+
+    Attributes:
+        vectors: As the store keeps them.
+        keys: (M, E).
+        values: (M, E).
+    """
+
+    vectors: FactVectors
+    keys: Tensor
+    values: Tensor
+
+    @property
+    def fingerprint(self) -> str:
+        """The state of the store that these are."""
+        return self.vectors.fingerprint
+
+    def __len__(self) -> int:
+        return len(self.vectors.fact_ids)
+
+
+class KnowledgeBase:
+    """Keeps the encoded facts of a store in memory, by view.
+
+    Args:
+        store: The facts.
+        encoder: Embeds what the store has no vectors for.
+        device: Where the tensors go.
+    """
+
+    def __init__(
+        self, store: KnowledgeStore, encoder: TextEmbedder, device: torch.device
+    ) -> None:
+        self.store = store
+        self._encoder = encoder
+        self._device = device
+        self._facts: dict[View | None, EncodedFacts] = {}
+
+    def read(self, view: View | None = None) -> EncodedFacts:
+        """The facts as they are now; only what changed since the last call is embedded."""
+        self.store.refresh()
+        held = self._facts.get(view)
+        if held is not None and held.fingerprint == self.store.fingerprint:
+            return held
+        self.store.encode(self._encoder)
+        previous = held.vectors if held is not None else None
+        vectors = self.store.vectors(self._encoder.name, view, previous)
+        if held is None or held.vectors is not vectors:
+            held = EncodedFacts(vectors, self._tensor(vectors.keys), self._tensor(vectors.values))
+        self._facts.pop(view, None)
+        self._facts[view] = held
+        while len(self._facts) > _MAX_VIEWS:
+            self._facts.pop(next(iter(self._facts)))
+        return held
+
+    def _tensor(self, array: object) -> Tensor:
+        # Single precision: selection tells facts apart by less than half precision keeps
+        # once thousands of them are summed and compared on a CPU.
+        return torch.as_tensor(array).to(self._device, torch.float32)
+
+    def facts(self, ids: Sequence[str]) -> list[Fact | None]:
+        """The facts behind ids; None where one was removed in the meantime."""
+        return self.store.get_many(ids)

@@ -1,0 +1,106 @@
+"""Prompts: chat messages to padded tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from kblam.errors import ConfigError, PromptTooLongError
+
+__all__ = ["Message", "Prompt", "as_messages", "pad_prompts", "question_of", "tokenize"]
+
+Message = Mapping[str, str]
+Prompt = str | Sequence[Message]
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class PaddedPrompts:
+    """A batch of prompts, padded on the left.
+
+    Attributes:
+        input_ids: (B, T).
+        attention_mask: (B, T), 1 on real tokens.
+        lengths: Real tokens of each row.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    lengths: tuple[int, ...]
+
+
+def as_messages(prompt: Prompt) -> list[dict[str, str]]:
+    """A prompt as chat messages; a string is one user message.
+
+    Raises:
+        ConfigError: A message lacks a role or text, or nothing was asked.
+    """
+    if isinstance(prompt, str):
+        prompt = [{"role": "user", "content": prompt}]
+    messages = []
+    for message in prompt:
+        role, content = (
+            (message.get("role"), message.get("content"))
+            if isinstance(message, Mapping)
+            else (None, None)
+        )
+        if role not in _ROLES or not isinstance(content, str):
+            raise ConfigError(
+                f"Expected messages with a 'role' of {_ROLES} and a 'content' of text, "
+                f"got {message!r:.200}."
+            )
+        messages.append({"role": role, "content": content})
+    if not any(m["role"] == "user" and m["content"].strip() for m in messages):
+        raise ConfigError("Expected a question, got an empty prompt. Ask something.")
+    return messages
+
+
+def question_of(messages: Sequence[Message]) -> str:
+    """What the user asks: the last user message."""
+    return next(m["content"] for m in reversed(messages) if m["role"] == "user").strip()
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """The tokens of a prompt, ready for the answer to follow."""
+    if tokenizer.chat_template:
+        text = tokenizer.apply_chat_template(
+            [dict(m) for m in messages], tokenize=False, add_generation_prompt=True
+        )
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    # A base model without a template: plain turns, as its training texts have them.
+    names = {"system": "", "user": "Question: ", "assistant": "Answer: "}
+    text = "".join(f"{names[m['role']]}{m['content']}\n" for m in messages) + "Answer:"
+    return list(tokenizer(text)["input_ids"])
+
+
+def pad_prompts(
+    prompts: Sequence[Sequence[int]], pad_token: int, context: int, device: torch.device
+) -> PaddedPrompts:
+    """Pad on the left.
+
+    Args:
+        prompts: Tokens of each prompt.
+        pad_token: What to pad with.
+        context: Tokens that the model can read and write.
+        device: Where the tensors go.
+
+    Raises:
+        PromptTooLongError: A prompt leaves no room for an answer.
+    """
+    lengths = tuple(len(prompt) for prompt in prompts)
+    longest = max(lengths)
+    if longest >= context:
+        raise PromptTooLongError(
+            f"Expected a prompt of fewer than {context} tokens, the model's context, got "
+            f"{longest}. Shorten the question or the conversation."
+        )
+    ids = torch.full((len(prompts), longest), pad_token, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
+        mask[row, longest - len(prompt) :] = 1
+    return PaddedPrompts(ids.to(device), mask.to(device), lengths)

@@ -1,0 +1,165 @@
+"""Adapters on disk, in PEFT's conventions: ``adapter_config.json`` and safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from kblam.config import KnowledgeConfig
+from kblam.decoder.layout import attention_layout
+from kblam.decoder.modules import KnowledgeAdapter
+from kblam.errors import AdapterError, AdapterMismatchError, ConfigError
+
+__all__ = ["DEFAULT_ADAPTER", "from_pretrained", "resolve_adapter", "save_pretrained"]
+
+DEFAULT_ADAPTER = "smollm2-135m-minilm"
+_CONFIG = "adapter_config.json"
+_WEIGHTS = "adapter_model.safetensors"
+_BUNDLED = Path(__file__).parent / "bundled"
+_FORMAT = 1
+
+
+def save_pretrained(
+    adapter: KnowledgeAdapter,
+    directory: str | Path,
+    model: PreTrainedModel,
+    *,
+    base_model: str,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Path:
+    """Write an adapter.
+
+    Args:
+        adapter: The trained parts.
+        directory: Made if need be.
+        model: The base model, whose shape is noted so that another one is refused.
+        base_model: Its name.
+        dtype: Of the numbers written; single scalars stay in float32.
+
+    Returns:
+        The directory.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: tensor.detach().cpu().to(dtype if tensor.dim() else torch.float32).contiguous()
+        for name, tensor in adapter.state_dict().items()
+    }
+    save_file(tensors, directory / _WEIGHTS, metadata={"format": "pt"})
+    config = {
+        "peft_type": "KBLAM",
+        "task_type": "CAUSAL_LM",
+        "inference_mode": True,
+        "base_model_name_or_path": base_model,
+        "base_model_shape": _shape(model),
+        "format": _FORMAT,
+        "knowledge": adapter.config.to_dict(),
+    }
+    (directory / _CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    return directory
+
+
+def resolve_adapter(name: str | Path) -> Path:
+    """Find an adapter: a folder, the name of a bundled one, or a name on the hub.
+
+    Raises:
+        AdapterError: Naming the places looked at.
+    """
+    if str(name) == "default":
+        name = DEFAULT_ADAPTER
+    path = Path(name).expanduser()
+    for folder in (path, _BUNDLED / str(name)):
+        if (folder / _CONFIG).is_file():
+            return folder
+    if str(name).count("/") == 1 and not path.exists():
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(str(name), allow_patterns=[_CONFIG, _WEIGHTS]))
+        except (OSError, ValueError):
+            pass  # Unreachable or unknown: the error below names every place.
+    bundled = sorted(p.name for p in _BUNDLED.glob("*") if (p / _CONFIG).is_file())
+    raise AdapterError(
+        f"Expected an adapter under {str(name)!r}, found none. Looked at (1) the folder "
+        f"{str(path)!r} for {_CONFIG}, (2) the bundled adapters {bundled}, (3) the Hugging Face "
+        "hub. Train one with: kblam train"
+    )
+
+
+def read_config(directory: Path) -> tuple[KnowledgeConfig, dict[str, Any]]:
+    """An adapter's configuration, and the whole of its file.
+
+    Raises:
+        AdapterError: The file is damaged, or of a newer format.
+    """
+    try:
+        data = json.loads((directory / _CONFIG).read_text())
+        config = KnowledgeConfig.from_dict(data["knowledge"])
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        raise AdapterError(
+            f"Expected an adapter's configuration in {directory / _CONFIG}, could not read it: "
+            f"{error}. Copy or train the adapter again."
+        ) from error
+    if data.get("format") != _FORMAT:
+        raise AdapterError(
+            f"Expected an adapter of format {_FORMAT}, got {data.get('format')!r} in {directory}. "
+            "Update kblam."
+        )
+    return config, data
+
+
+def from_pretrained(name: str | Path, model: PreTrainedModel) -> KnowledgeAdapter:
+    """Read an adapter for a base model.
+
+    Args:
+        name: A folder, a bundled adapter's name, or a name on the hub.
+        model: The base model that it is to be attached to.
+
+    Raises:
+        AdapterError: It is not to be found, or damaged.
+        AdapterMismatchError: It was trained for another base model.
+    """
+    directory = resolve_adapter(name)
+    config, data = read_config(directory)
+    trained_for, given = data.get("base_model_shape"), _shape(model)
+    if trained_for != given:
+        raise AdapterMismatchError(
+            f"The adapter {str(name)!r} was trained for {data.get('base_model_name_or_path')!r} "
+            f"with the shape {trained_for}, the base model given has {given}. Give that base "
+            "model, or train an adapter for this one: kblam train --base-model ..."
+        )
+    try:
+        tensors = load_file(directory / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise AdapterError(
+            f"Expected an adapter's weights in {directory / _WEIGHTS}, could not read them: "
+            f"{error}. Copy or train the adapter again."
+        ) from error
+    adapter = KnowledgeAdapter(config, attention_layout(model))
+    expected = {key: tuple(value.shape) for key, value in adapter.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in tensors.items()}
+    if expected != found:
+        wrong = sorted(set(expected.items()) ^ set(found.items()))[:4]
+        raise AdapterError(
+            f"The weights in {directory / _WEIGHTS} do not fit their configuration, among others "
+            f"{wrong}. Copy or train the adapter again."
+        )
+    adapter.load_state_dict({key: value.float() for key, value in tensors.items()})
+    return adapter.requires_grad_(False).eval().to(model.device)
+
+
+def _shape(model: PreTrainedModel) -> dict[str, Any]:
+    config = model.config.get_text_config(decoder=True)
+    return {
+        "model_type": config.model_type,
+        "hidden_size": int(config.hidden_size),
+        "num_hidden_layers": int(config.num_hidden_layers),
+        "num_attention_heads": int(config.num_attention_heads),
+        "vocab_size": int(config.vocab_size),
+    }

@@ -1,0 +1,130 @@
+"""What a question gets back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kblam.knowledge import Fact
+
+__all__ = ["Answer", "AttentionTrace", "Citation", "ScoredFact", "Usage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read and written."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFact:
+    """A fact and how strongly the prompt selected it, 0 to 1."""
+
+    fact: Fact
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A fact that an answer was read from.
+
+    Attributes:
+        fact: The fact.
+        score: Its share of the fact attention where it was read, 0 to 1.
+        start: First character of the answer that was copied from its value, or None.
+        end: One past the last, or None.
+    """
+
+    fact: Fact
+    score: float
+    start: int | None = None
+    end: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return {
+            "id": self.fact.id,
+            "entity": self.fact.entity,
+            "property": self.fact.property,
+            "value": self.fact.value,
+            "score": self.score,
+            "start": self.start,
+            "end": self.end,
+            "metadata": dict(self.fact.metadata),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionTrace:
+    """The fact attention behind an answer, for looking at.
+
+    Attributes:
+        facts: The selected facts, k.
+        layers: The knowledge layers.
+        tokens: The answer's tokens, N.
+        by_layer: Attention of the prompt's last token to each fact, (layers, k).
+        by_token: How much each token was read from each fact, (N, k).
+    """
+
+    facts: tuple[Fact, ...]
+    layers: tuple[int, ...]
+    tokens: tuple[str, ...]
+    by_layer: NDArray[np.float32]
+    by_token: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, and where it comes from.
+
+    Attributes:
+        text: The reply.
+        citations: The facts it was read from, in the order of the text.
+        refused: Whether the facts do not answer the question.
+        finish_reason: ``"stop"``, ``"length"`` or ``"refusal"``.
+        usage: Tokens read and written.
+        facts: The facts that the prompt selected, best first.
+        kb_fingerprint: The state of the store that was read, or None without one.
+        model_name: The base model.
+        seconds: From the call to the answer.
+        time_to_first_token: From the call to the first token, in seconds.
+        attention: The fact attention, where a trace was asked for.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    refused: bool
+    finish_reason: Literal["stop", "length", "refusal"]
+    usage: Usage
+    facts: tuple[ScoredFact, ...]
+    kb_fingerprint: str | None
+    model_name: str
+    seconds: float
+    time_to_first_token: float
+    attention: AttentionTrace | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values, without the attention trace."""
+        return {
+            "text": self.text,
+            "citations": [citation.to_dict() for citation in self.citations],
+            "refused": self.refused,
+            "finish_reason": self.finish_reason,
+            "usage": {
+                "input_tokens": self.usage.input_tokens,
+                "output_tokens": self.usage.output_tokens,
+            },
+            "facts": [{"id": f.fact.id, "score": f.score} for f in self.facts],
+            "kb_fingerprint": self.kb_fingerprint,
+            "model_name": self.model_name,
+            "seconds": self.seconds,
+            "time_to_first_token": self.time_to_first_token,
+        }

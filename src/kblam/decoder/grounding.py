@@ -1,0 +1,291 @@
+r"""Grounded decoding: a pointer over the selected facts' values, as a logits processor.
+
+Writing a value is a segment that starts with probability :math:`g_t` (the gate) at fact m
+with probability :math:`a_{t,m}` (the pointer), and then runs through the value's tokens. The
+next-token distribution is the exact mixture over all segments that agree with the tokens
+written so far (a pointer-generator, See et al., ACL 2017, with whole values for tokens):
+
+.. math::
+    p(y) = \sum_{s} w_s\, p(y \mid s), \qquad
+    p(y \mid \text{free}) = (1 - g_t)\, p_{LM}(y) + g_t \sum_m a_{t,m} [y = v_{m,0}], \qquad
+    p(y \mid (m, i)) = [y = v_{m,i}]
+
+and the weights :math:`w_s` follow from Bayes' rule as tokens are chosen. State is kept by
+the text written, not by the row, so beams may be reordered, dropped and copied freely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from kblam.decoder.modules import PointerHead
+from kblam.decoder.session import FactSession, Selection, rows
+
+__all__ = ["CopiedSpan", "CopyProcessor", "HiddenTap", "ValueLookup", "ValueTokens"]
+
+_MAX_STATES = 16
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class CopiedSpan:
+    """A value copied into an answer.
+
+    Attributes:
+        fact: Position among the selected facts.
+        start: First token of the answer that belongs to it.
+        end: One past the last.
+        weight: The pointer's weight when it started.
+    """
+
+    fact: int
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class ValueTokens:
+    """A fact's value as tokens, at the start of a text and after other text.
+
+    Attributes:
+        first: Without a space before it.
+        later: With one.
+    """
+
+    first: tuple[int, ...]
+    later: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _State:
+    """One way of having written the tokens so far.
+
+    Attributes:
+        weight: Its probability.
+        spans: Values copied, in order; the last may be unfinished.
+        pending: Tokens of an unfinished value still to come.
+    """
+
+    weight: float
+    spans: tuple[CopiedSpan, ...] = ()
+    pending: tuple[int, ...] = ()
+
+
+@dataclass
+class _Step:
+    """What was offered after a text: enough to follow any token chosen next."""
+
+    states: list[_State]
+    gate: float
+    pointer: list[float]
+    log_probs: Tensor
+    at_start: bool
+
+
+class HiddenTap:
+    """Keeps the hidden state that the output embedding last saw, (B, D).
+
+    Args:
+        model: A decoder with an output embedding.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.last: Tensor | None = None
+        head = model.get_output_embeddings()  # type: ignore[operator]
+        self._hook = head.register_forward_pre_hook(self._keep)
+
+    def _keep(self, module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
+        self.last = args[0][:, -1]
+
+    def remove(self) -> None:
+        """Take the hook off."""
+        self._hook.remove()
+
+
+class CopyProcessor(LogitsProcessor):
+    """Mixes copying of selected values into the next-token distribution.
+
+    Args:
+        session: The generation's facts, after its first forward pass.
+        head: The trained gate and pointer.
+        tap: The last hidden states.
+        lookup: Makes the selected facts' values of the selection, once it is known.
+        prompt_length: Tokens of the padded prompt.
+    """
+
+    def __init__(
+        self,
+        session: FactSession,
+        head: PointerHead,
+        tap: HiddenTap,
+        lookup: Callable[[Selection], ValueLookup],
+        prompt_length: int,
+    ) -> None:
+        self._session = session
+        self._head = head
+        self._tap = tap
+        self._make_lookup = lookup
+        self._lookup: ValueLookup | None = None
+        self._prompt_length = prompt_length
+        self._steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
+        self.reading: list[list[float]] = []
+
+    @property
+    def _values(self) -> ValueLookup:
+        if self._lookup is None:
+            if self._session.selection is None:
+                raise RuntimeError("The pointer was asked before the first forward pass.")
+            self._lookup = self._make_lookup(self._session.selection)
+        return self._lookup
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+        """Replace scores (B, V) by the log-probabilities of the mixture."""
+        batch = scores.shape[0]
+        log_probs = scores.float().log_softmax(-1)
+        texts = [tuple(row) for row in input_ids[:, self._prompt_length :].tolist()]
+        groups = [self._values.row(index, batch) for index in range(batch)]
+        states = [self._follow(g, text) for g, text in zip(groups, texts, strict=True)]
+        gates, pointers = self._point(states, batch)
+        mixed = torch.empty_like(log_probs)
+        steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
+        for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
+            at_start = self._values.starts_text(text)
+            step = _Step(
+                states[index], gates[index], pointers[index], log_probs[index], at_start
+            )
+            steps[group, text] = step
+            mixed[index] = self._mixture(group, step)
+        self.reading.append(_reading(states[0], gates[0], pointers[0]))
+        # A step follows from the one before: older ones are never asked for again.
+        self._steps = steps
+        return mixed.to(scores.dtype)
+
+    def spans(self, row: int, batch: int, text: tuple[int, ...]) -> tuple[CopiedSpan, ...]:
+        """The values copied into a finished text, by its likeliest reading.
+
+        Args:
+            row: In the batch.
+            batch: Rows in the batch.
+            text: The generated tokens, the last of which the processor has not seen.
+        """
+        group = self._values.row(row, batch)
+        for length in range(len(text), -1, -1):
+            if (group, text[:length]) in self._steps or length == 0:
+                states = self._follow(group, text[: min(length + 1, len(text))])
+                best = max(states, key=lambda state: state.weight)
+                return best.spans if not best.pending else best.spans[:-1]
+        return ()
+
+    def _follow(self, group: int, text: tuple[int, ...]) -> list[_State]:
+        """The states after a text, from what was offered before its last token."""
+        before = self._steps.get((group, text[:-1])) if text else None
+        if before is None:
+            return [_State(1.0)]
+        token, position = text[-1], len(text) - 1
+        found: list[_State] = []
+        for state in before.states:
+            if state.pending:
+                if state.pending[0] == token:
+                    found.append(_State(state.weight, state.spans, state.pending[1:]))
+                continue
+            free = state.weight * (1.0 - before.gate) * float(before.log_probs[token].exp())
+            found.append(_State(free, state.spans))
+            for fact, weight in enumerate(before.pointer):
+                tokens = self._values.tokens(group, fact, before.at_start)
+                if tokens and tokens[0] == token:
+                    span = CopiedSpan(fact, position, position + len(tokens), weight)
+                    joint = state.weight * before.gate * weight
+                    found.append(_State(joint, (*state.spans, span), tokens[1:]))
+        total = sum(state.weight for state in found)
+        if total <= _SMALLEST:
+            # The token was forced from outside the distribution: go on freely from there.
+            longest = max(before.states, key=lambda state: state.weight)
+            done = longest.spans[:-1] if longest.pending else longest.spans
+            return [_State(1.0, done)]
+        found.sort(key=lambda state: -state.weight)
+        return [
+            _State(state.weight / total, state.spans, state.pending)
+            for state in found[:_MAX_STATES]
+        ]
+
+    def _point(
+        self, states: list[list[_State]], batch: int
+    ) -> tuple[list[float], list[list[float]]]:
+        selection = self._session.selection
+        if selection is None or self._tap.last is None:
+            raise RuntimeError("The pointer was asked before the first forward pass.")
+        keys = rows(self._session.keys, batch)
+        mask = rows(self._session.mask, batch)
+        if mask is None:
+            mask = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device)
+        used = torch.zeros(batch, 1, keys.shape[1], device=keys.device)
+        for index, options in enumerate(states):
+            for span in max(options, key=lambda state: state.weight).spans:
+                used[index, 0, span.fact] += 1.0
+        hidden = self._tap.last[:, None]
+        log_prior = rows(selection.log_prob, batch)
+        gate, pointer = self._head(hidden, keys, log_prior, mask, used)
+        # A row that may see no fact at all has nothing to copy.
+        gates = torch.sigmoid(gate[:, 0]) * mask.any(1)
+        return gates.tolist(), pointer[:, 0].exp().tolist()
+
+    def _mixture(self, group: int, step: _Step) -> Tensor:
+        free = sum(state.weight for state in step.states if not state.pending)
+        mixed = step.log_probs.exp() * (free * (1.0 - step.gate))
+        for state in step.states:
+            if state.pending:
+                mixed[state.pending[0]] += state.weight
+        if free > 0.0:
+            for fact, weight in enumerate(step.pointer):
+                tokens = self._values.tokens(group, fact, step.at_start)
+                if tokens:
+                    mixed[tokens[0]] += free * step.gate * weight
+        return mixed.clamp_min(_SMALLEST**2).log()
+
+
+def _reading(states: list[_State], gate: float, pointer: list[float]) -> list[float]:
+    """How much each fact is read for the next token, summed over the states."""
+    weights = [0.0] * len(pointer)
+    for state in states:
+        if state.pending:
+            weights[state.spans[-1].fact] += state.weight
+        else:
+            for fact, share in enumerate(pointer):
+                weights[fact] += state.weight * gate * share
+    return weights
+
+
+class ValueLookup:
+    """The values that each prompt of a batch may copy, as tokens.
+
+    Args:
+        values: Per prompt, per selected fact.
+        opens: Whether a value after this token is written without a space before it.
+    """
+
+    def __init__(
+        self, values: Sequence[Sequence[ValueTokens]], opens: Callable[[int], bool]
+    ) -> None:
+        self._values = values
+        self._opens = opens
+
+    def row(self, index: int, batch: int) -> int:
+        """The prompt that a row of the batch belongs to (beams share one)."""
+        return index // max(1, batch // max(1, len(self._values)))
+
+    def starts_text(self, text: tuple[int, ...]) -> bool:
+        """Whether a value written after ``text`` has no space before it."""
+        return not text or self._opens(text[-1])
+
+    def tokens(self, prompt: int, fact: int, at_start: bool) -> tuple[int, ...]:
+        """The tokens of a value; empty where the fact does not exist."""
+        if fact >= len(self._values[prompt]):
+            return ()
+        value = self._values[prompt][fact]
+        return value.first if at_start else value.later

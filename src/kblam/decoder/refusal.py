@@ -1,0 +1,83 @@
+"""Refusing what the facts do not answer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from kblam.decoder.grounding import HiddenTap
+from kblam.decoder.modules import RefusalHead
+from kblam.decoder.session import FactSession
+
+__all__ = ["RefusalProcessor", "refusal_features"]
+
+
+def refusal_features(session: FactSession, last: Tensor | None = None) -> Tensor:
+    """What selection and fact attention say about a prompt.
+
+    Args:
+        session: After its first forward pass.
+        last: Position of each prompt's last token, (B,); None is the last one.
+
+    Returns:
+        (B, RefusalHead.NUM_FEATURES): log-probabilities of "none of them" and of the best
+        fact, its lead over the second, its similarity to the question, and the facts' mean
+        share of the attention at the prompt's last token.
+    """
+    selection = session.selection
+    if selection is None:
+        raise RuntimeError("Refusal was asked before the first forward pass.")
+    best = selection.log_prob[:, 0].clamp(-10.0, 0.0)
+    if selection.log_prob.shape[1] > 1:
+        lead = (selection.log_prob[:, 0] - selection.log_prob[:, 1]).clamp(0.0, 10.0)
+    else:
+        lead = torch.full_like(best, 10.0)
+    shares = torch.stack([share.float() for share in session.fact_share.values()]).mean(0)
+    if last is None:
+        share = shares[:, -1]
+    else:
+        share = shares.gather(1, last[:, None])[:, 0]
+    similarity = selection.similarity[:, 0] - 0.5
+    none = selection.log_none.clamp(-10.0, 0.0)
+    return torch.stack([none, best, lead, 10.0 * similarity, 10.0 * share], dim=1)
+
+
+class RefusalProcessor(LogitsProcessor):
+    """Ends a generation at its first token where the facts do not answer.
+
+    Args:
+        session: The generation's facts.
+        head: The trained estimate.
+        tap: The last hidden states.
+        threshold: Refuse above this probability.
+        end_token: What a refused row is made to write.
+    """
+
+    def __init__(
+        self,
+        session: FactSession,
+        head: RefusalHead,
+        tap: HiddenTap,
+        threshold: float,
+        end_token: int,
+    ) -> None:
+        self._session = session
+        self._head = head
+        self._tap = tap
+        self._threshold = threshold
+        self._end = end_token
+        self.probability: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+        """Leave scores (B, V) alone except for refused rows at their first token."""
+        if self.probability is not None:
+            return scores
+        if self._tap.last is None:
+            raise RuntimeError("Refusal was asked before the first forward pass.")
+        logit = self._head(self._tap.last, refusal_features(self._session))
+        self.probability = torch.sigmoid(logit)
+        refused = self.probability > self._threshold
+        ended = torch.full_like(scores, -torch.inf)
+        ended[:, self._end] = 0.0
+        return torch.where(refused[:, None], ended, scores)

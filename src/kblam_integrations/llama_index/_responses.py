@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import (
     CompletionResponse,
     MessageRole,
 )
-from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.schema import NodeRelationship, NodeWithScore, RelatedNodeInfo, TextNode
 
 from kblam.answer import Answer
 
@@ -97,6 +97,7 @@ def _node(citation: Mapping[str, Any]) -> TextNode:
         "value": citation["value"],
         "fact_id": citation["id"],
     }
+    source = metadata.get("source")  # the chunk or document that a fact was extracted from
     # The statement says it all: metadata repeated in front of it would only cost tokens.
     return TextNode(
         id_=citation["id"],
@@ -104,4 +105,9 @@ def _node(citation: Mapping[str, Any]) -> TextNode:
         metadata=metadata,
         excluded_embed_metadata_keys=list(metadata),
         excluded_llm_metadata_keys=list(metadata),
+        relationships=(
+            {NodeRelationship.SOURCE: RelatedNodeInfo(node_id=source)}
+            if isinstance(source, str)
+            else {}
+        ),
     )

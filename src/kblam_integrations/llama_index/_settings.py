@@ -1,0 +1,210 @@
+"""The settings of a LlamaIndex model over facts: loading, copying, saving them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from llama_index.core.base.llms.types import LLMMetadata
+from llama_index.core.bridge.pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_serializer,
+)
+from llama_index.core.llms.llm import LLM
+from pydantic import FieldSerializationInfo, computed_field
+from typing_extensions import Self
+
+from kblam.config import GenerationOptions
+from kblam.errors import ConfigError
+from kblam.knowledge import KnowledgeStore, View
+from kblam.model import KBLaM
+from kblam.weights import DEFAULT_BASE
+from kblam_integrations.llama_index._options import OPTION_NAMES, merge_options, stop_strings
+from kblam_integrations.sources import as_store
+
+__all__ = ["KnowledgeLLMSettings"]
+
+# What belongs to loaded weights; a KBLaM brings them along.
+_OF_THE_WEIGHTS = ("adapter", "encoder", "tokenizer", "device", "dtype")
+_OF_ANSWERS = ("grounding", "refusal", "refusal_threshold")
+# Of the process, not of the configuration.
+_UNPICKLED = frozenset({"callback_manager", "rate_limiter"})
+
+
+class KnowledgeLLMSettings(LLM):
+    """Fields of :class:`~kblam_integrations.llama_index.KBLaMLLM`, which documents them."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    kb: Any = Field(default=None, description="The facts: a store, a graph, a path or triples.")
+    model: Any = Field(
+        default=DEFAULT_BASE,
+        description="Name or folder of the base model, or one that is loaded, or a KBLaM.",
+    )
+    adapter: Any = Field(default="default", description="Name or folder of the adapter.")
+    encoder: Any = Field(default=None, description="Sentence encoder; None takes the adapter's.")
+    tokenizer: Any = Field(default=None, description="Of a loaded model, where it needs one.")
+    device: Any = Field(default=None, description="Where the model runs.")
+    dtype: Any = Field(default=None, description="Number format of the weights.")
+    grounding: Literal["copy", "off"] = Field(
+        default="copy", description="Whether names and numbers are copied from the facts."
+    )
+    refusal: str | None = Field(default=None, description="The sentence that refuses.")
+    refusal_threshold: float | None = Field(
+        default=None, description="Refuse above this probability; None takes the adapter's."
+    )
+    view: View | None = Field(default=None, description="Which facts calls may read.")
+    max_new_tokens: int = Field(default=128, description="At most so many tokens a reply.")
+    temperature: float = Field(default=0.0, description="0 is greedy.")
+    top_p: float = Field(default=1.0, description="Nucleus sampling.")
+    top_k: int = Field(default=0, description="Sample among so many tokens; 0 is all.")
+    num_beams: int = Field(default=1, description="Beam search if above 1.")
+    stop: tuple[str, ...] = Field(default=(), description="Strings that end a reply.")
+    seed: int | None = Field(default=None, description="For sampling.")
+
+    _kblam: KBLaM = PrivateAttr()
+
+    def __init__(self, kb: Any = None, **settings: Any) -> None:
+        if "stop" in settings:
+            settings["stop"] = stop_strings(settings["stop"])
+        super().__init__(**{"kb": kb, **settings})
+        # Not in a validator: pydantic would turn our errors into its own.
+        self._options({})
+        self._kblam = self._load()
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name LlamaIndex serialises the class under."""
+        return "kblam_llm"
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
+        """The inverse of ``to_dict``; facts that were not a path are passed again.
+
+        Raises:
+            ConfigError: The model had facts in memory, and no ``kb`` is passed.
+        """
+        data = {**data, **kwargs}
+        fingerprint = data.pop("kb_fingerprint", None)
+        if fingerprint is not None and data.get("kb") is None:
+            raise ConfigError(
+                "Expected the facts that this model was saved with, got none: they were not a "
+                "path. Pass them, as in KBLaMLLM.from_dict(data, kb=store)."
+            )
+        return super().from_dict(data)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def kb_fingerprint(self) -> str | None:
+        """Changes with the facts. In ``to_dict``, so that caches keyed by it notice."""
+        store = self._kblam.store
+        if store is None:
+            return None
+        store.refresh()
+        return store.fingerprint
+
+    @property
+    def kblam(self) -> KBLaM:
+        """The model underneath, with the facts attached."""
+        return self._kblam
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What LlamaIndex asks of a model before it calls it."""
+        return LLMMetadata(
+            context_window=self._kblam.context_window,
+            num_output=self.max_new_tokens,
+            is_chat_model=True,
+            is_function_calling_model=False,
+            model_name=self._kblam.model_name,
+        )
+
+    def to_payload(self) -> dict[str, Any]:
+        """What events and traces say about this model."""
+        return {**super().to_payload(), "adapter": self._kblam.adapter_name}
+
+    def with_kb(self, kb: Any, **settings: Any) -> Self:
+        """The same model with other facts, and other settings where given. Weights are shared.
+
+        Raises:
+            UnsupportedSourceError: ``kb`` is nothing that can be read as facts.
+        """
+        other = type(self)(**{**self._configuration(), **settings, "kb": kb})
+        other.callback_manager = self.callback_manager
+        other.rate_limiter = self.rate_limiter
+        return other
+
+    @field_serializer("kb", "model", *_OF_THE_WEIGHTS)
+    def _serialise_setting(self, value: Any, info: FieldSerializationInfo) -> str | None:
+        # Names and paths say how to make it again; what is loaded in memory stays here.
+        if isinstance(value, KnowledgeStore):
+            value = value.path
+        if isinstance(value, (str, Path, torch.device, torch.dtype)):
+            return str(value).removeprefix("torch.")
+        return self._kblam.model_name if info.field_name == "model" else None
+
+    @field_serializer("view")
+    def _serialise_view(self, value: View | None) -> dict[str, Any] | None:
+        return None if value is None else value.to_dict()
+
+    def _load(self) -> KBLaM:
+        given = self.model_fields_set
+        answers = {name: getattr(self, name) for name in _OF_ANSWERS if name in given}
+        if not isinstance(self.model, KBLaM):
+            weights = {name: getattr(self, name) for name in _OF_THE_WEIGHTS}
+            weights["dtype"] = _as_dtype(self.dtype)
+            kblam = KBLaM.from_pretrained(self.model, **weights, **answers)
+        elif unused := [name for name in _OF_THE_WEIGHTS if name in given]:
+            raise ConfigError(
+                f"Expected only settings of replies beside a loaded KBLaM, got {unused}: they "
+                "were chosen when it was loaded. Leave them out, or give the model's name."
+            )
+        else:
+            kblam = self.model.with_options(**answers)  # the caller's own keeps its facts
+        return kblam if self.kb is None else kblam.attach(as_store(self.kb))
+
+    def _options(self, arguments: Mapping[str, Any]) -> GenerationOptions:
+        defaults = {name: getattr(self, name) for name in OPTION_NAMES}
+        return merge_options(GenerationOptions(**defaults), arguments)
+
+    def _of_call(self, arguments: Mapping[str, Any]) -> tuple[GenerationOptions, View | None]:
+        arguments = dict(arguments)
+        view: View | None = arguments.pop("view", None)
+        if view is None:
+            view = self.view
+        elif self.view is not None:
+            view = self.view & view  # a call may narrow what the model may read, never widen it
+        return self._options(arguments), view
+
+    def _configuration(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.model_fields_set - _UNPICKLED}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        configuration = self._configuration()
+        if isinstance(self.kb, KnowledgeStore):
+            if self.kb.path is None:
+                raise pickle.PicklingError(
+                    "Expected facts that another process can open, got a KnowledgeStore in "
+                    "memory. Give the store a path: KnowledgeStore('facts.db')."
+                )
+            configuration["kb"] = self.kb.path.resolve()
+        return _remake, (type(self), configuration)
+
+
+def _as_dtype(dtype: Any) -> torch.dtype | None:
+    """A number format by itself or by its name, as configurations have it."""
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    found = getattr(torch, str(dtype), None)
+    if isinstance(found, torch.dtype):
+        return found
+    raise ConfigError(f"Expected a number format such as 'bfloat16' as dtype, got {dtype!r}.")
+
+
+def _remake(cls: type[KnowledgeLLMSettings], configuration: dict[str, Any]) -> KnowledgeLLMSettings:
+    return cls(**configuration)

@@ -11,10 +11,8 @@ The head line names the relation. The first name is the usual one. Names with ``
 stores but not in questions (verb forms such as ``founded_in``), names with ``?`` in questions
 but not by stores. Behind ``=`` stands the template of its values, whose slots
 ``kblam.training.data._values`` fills. ``many`` marks a relation that may have several values
-and gives its plural. Relations that share a ``group`` say nearly the same thing, so that no
-entity has two of them. ``tells`` names relations of the same kind that this one may half answer
-(``*``: it sums up the entity), and ``named`` marks those that the entity's name may give away:
-none of these makes a fair question without an answer.
+and gives its plural; relations that share a ``group`` say nearly the same thing, so that no
+entity has two of them and none is asked where another one is stored.
 
 In a way of asking, ``{e}`` is the entity, ``{a}`` the entity with an indefinite article and
 ``{the}`` with a definite one.
@@ -46,8 +44,6 @@ class Relation:
         asks: Its own ways of asking.
         plural: Its name where several values are meant, or None if it has but one value.
         group: The name of the group of relations that say nearly the same thing.
-        tells: The names of relations that it may half answer, or that may half answer it.
-        named: Whether the name of the entity may give the value away.
     """
 
     kind: str
@@ -58,8 +54,6 @@ class Relation:
     asks: tuple[str, ...]
     plural: str | None
     group: str
-    tells: frozenset[str] = frozenset()
-    named: bool = False
 
     @property
     def id(self) -> str:
@@ -70,17 +64,6 @@ class Relation:
     def held_back(self) -> bool:
         """Whether it is kept out of training, for every kind alike."""
         return zlib.crc32(self.name.encode()) % _HELD_BACK == 0
-
-    @property
-    def sums_up(self) -> bool:
-        """Whether its value says in short what the entity is."""
-        return "*" in self.tells
-
-    def overlaps(self, other: Relation) -> bool:
-        """Whether a value of one may be taken for an answer about the other."""
-        return (
-            self.group == other.group or self.name in other.tells or other.name in self.tells
-        )
 
     @property
     def value_type(self) -> str:
@@ -149,6 +132,4 @@ def _parse_head(kind: str, line: str, asks: tuple[str, ...]) -> Relation:
         asks=asks,
         plural=settings.get("many"),
         group=settings.get("group", name),
-        tells=frozenset(filter(None, settings.get("tells", "").split(","))),
-        named="named" in settings,
     )

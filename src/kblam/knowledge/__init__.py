@@ -7,7 +7,7 @@ the model, so that a changed fact costs one embedding.
 from __future__ import annotations
 
 from kblam.knowledge._reader import Change
-from kblam.knowledge._words import term_words, verbalise
+from kblam.knowledge._words import term_words, value_words, verbalise
 from kblam.knowledge.protocols import TextEmbedder, TripleSource, VersionedSource
 from kblam.knowledge.sources import CsvSource, JsonlSource, ListSource
 from kblam.knowledge.store import KnowledgeStore
@@ -34,5 +34,6 @@ __all__ = [
     "inverse",
     "sync",
     "term_words",
+    "value_words",
     "verbalise",
 ]

@@ -6,12 +6,16 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote
 
-__all__ = ["is_iri", "local_name", "property_words", "term_words", "verbalise"]
+__all__ = ["is_iri", "local_name", "property_words", "term_words", "value_words", "verbalise"]
 
 _IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+|urn:[^\s:]+:\S+|mailto:\S+")
 _CURIE = re.compile(r"[A-Za-z_][\w.-]*:([A-Za-z_][\w.-]*)")
 # Upper-case relation names of up to this many letters are taken for acronyms (CEO, ISBN).
 _LONGEST_ACRONYM = 4
+# A property with one of these words has web addresses as values, not things.
+_ADDRESSES = frozenset(
+    {"address", "homepage", "link", "links", "page", "site", "uri", "url", "urls", "website"}
+)
 
 
 def is_iri(text: str) -> bool:
@@ -55,15 +59,16 @@ def verbalise(name: str) -> str:
         Words separated by single spaces.
     """
     text = name.strip()
-    iri = is_iri(text)
-    if iri:
-        text = local_name(text)
+    # In the names of vocabularies hyphens part words; elsewhere one may belong (co-founder).
+    kebab = text.count("-") > 1
+    if is_iri(text):
+        text, kebab = local_name(text), True
     elif curie := _CURIE.fullmatch(text):
-        text = curie.group(1)
+        text, kebab = curie.group(1), True
     if re.search(r"\s", text):
         return " ".join(text.split())
-    if iri or text.count("-") > 1:
-        text = text.replace("-", " ")  # kebab-case; one hyphen may belong (co-founder)
+    if kebab:
+        text = text.replace("-", " ")
     words = [word for part in text.replace("_", " ").split() for word in _split_case(part, 1)]
     if not words:
         return text
@@ -84,13 +89,28 @@ def property_words(name: str) -> str:
 
 def term_words(term: str) -> str:
     """Return an entity or a value as text: an IRI as the words of its name, all else as it is."""
-    if not is_iri(term) or term.startswith("mailto:"):
-        return term.removeprefix("mailto:")
+    if not is_iri(term):
+        return term
     name = local_name(term)
-    if re.search(r"[\s_]", name):
+    if term.startswith("mailto:"):
+        return name
+    if "_" in name or " " in name:
         return " ".join(name.replace("_", " ").split()) or term
     # Two letters before a capital belong to the name (McDonalds, iPhone).
     return " ".join(_split_case(name, 3))
+
+
+def value_words(name: str, value: str) -> str:
+    """Return the value of an RDF statement as text.
+
+    Args:
+        name: The property. Where it speaks of web addresses (``foaf:homepage``), an IRI is a
+            literal.
+        value: An IRI or a literal.
+    """
+    if _ADDRESSES.isdisjoint(verbalise(name).lower().split()):
+        return term_words(value)
+    return value
 
 
 def _split_case(word: str, shortest: int) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kblam.errors import FactError
-from kblam.knowledge._words import property_words, term_words, verbalise
+from kblam.knowledge._words import is_iri, property_words, term_words, value_words, verbalise
 
 __all__ = ["Fact", "Triple", "as_triple", "inverse"]
 
@@ -66,27 +66,27 @@ class Triple:
 
     @builtins.property
     def key_text(self) -> str:
-        """The text whose embedding is the fact's key: ``the founder of Acme``.
-
-        A property that itself ends in "of" (``capital of``) reads the other way round:
-        ``what Paris is the capital of``.
-        """
-        words = self.property_text
-        if words.endswith(" of"):
-            return f"what {self.entity_text} is {_with_article(words)}"
-        return f"the {words} of {self.entity_text}"
+        """The text whose embedding is the fact's key, such as "the founder of Acme"."""
+        return f"the {self.property_text} of {self.entity_text}"
 
     @builtins.property
     def value_text(self) -> str:
-        """The text whose embedding is the fact's value: an IRI in words, a literal as it is."""
-        return term_words(self.value)
+        """The text whose embedding is the fact's value, and which an answer quotes.
+
+        An IRI that names a thing is put in words. A web address is a literal, as everything
+        else: among names (Acme, website, ...) any IRI is one, and for properties such as
+        ``foaf:homepage`` always. Literals stay as they are.
+        """
+        if is_iri(self.entity) or is_iri(self.property):
+            return value_words(self.property, self.value)
+        return self.value
 
     @builtins.property
     def statement(self) -> str:
         """The fact as a sentence, such as "The founder of Acme is Ann"."""
         words = self.property_text
         if words.endswith(" of"):
-            return f"{self.entity_text} is {_with_article(words)} {self.value_text}."
+            return f"{self.entity_text} is {words.removeprefix('is ')} {self.value_text}."
         return f"The {words} of {self.entity_text} is {self.value_text}."
 
     def to_dict(self) -> dict[str, Any]:
@@ -234,8 +234,3 @@ def _clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         ) from error
     cleaned: dict[str, Any] = json.loads(text)
     return cleaned
-
-
-def _with_article(words: str) -> str:
-    """Put "the" before a bare "capital of", not before "located in the area of"."""
-    return f"the {words}" if words.count(" ") == 1 and words != "part of" else words

@@ -6,12 +6,12 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rdflib import BNode, Dataset, Graph, Literal
+from rdflib import BNode, Dataset, Graph, Literal, URIRef
 from rdflib.graph import DATASET_DEFAULT_GRAPH_ID, ConjunctiveGraph
 from rdflib.term import Node
 
 from kblam.errors import StoreError
-from kblam.knowledge import Triple, verbalise
+from kblam.knowledge import Triple, value_words, verbalise
 from kblam_integrations.sources._rdf_labels import Index, Quad
 
 __all__ = ["RDF_SUFFIXES", "RdfFileSource", "RdfSource"]
@@ -81,6 +81,8 @@ class RdfSource:
             words = f"{path} {index.label(predicate) or verbalise(str(predicate))}".strip()
             for item in index.items(value):
                 label = index.name(item)
+                if isinstance(item, URIRef) and not index.label(item):
+                    label = value_words(str(predicate), str(item))
                 if label:
                     origin = _origin(above[0], predicate, item, graphs)
                     yield Triple(name, words, label, metadata=origin)

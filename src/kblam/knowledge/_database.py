@@ -17,7 +17,7 @@ from kblam.knowledge._search import words_occur
 __all__ = ["Database"]
 
 _BUSY_SECONDS = 60.0
-_DAMAGE = ("malformed", "not a database", "disk i/o error")
+_DAMAGE = ("malformed", "not a database", "could not decode to utf-8")
 
 
 class Database:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from kblam.knowledge import _rows
+from kblam.knowledge._check import check_store
 from kblam.knowledge._database import Database
 from kblam.knowledge.triple import Fact
 from kblam.knowledge.vectors import FactVectors, read_vectors
@@ -180,6 +181,15 @@ class StoreReader:
             if len(page) < _PAGE:
                 return
             since = page[-1][0]
+
+    def check(self) -> None:
+        """Look at every page and every row of the store, which takes a while.
+
+        Raises:
+            StoreCorruptError: Something is not as it was written.
+        """
+        with self._database.read() as connection:
+            check_store(connection, self._database.name)
 
     def vectors(
         self, encoder: str, view: View | None = None, previous: FactVectors | None = None

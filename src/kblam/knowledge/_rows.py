@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from kblam.errors import FactError
+from kblam.errors import FactError, StoreCorruptError
 from kblam.knowledge.triple import Fact, Triple
 from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
 
@@ -17,6 +17,7 @@ __all__ = [
     "COLUMNS",
     "State",
     "add",
+    "content_columns",
     "facts_page",
     "get",
     "insert",
@@ -96,7 +97,14 @@ def text_hash(text: str) -> int:
 def new_fact(row: Iterable[Any]) -> Fact:
     """Make a fact of a row of :data:`COLUMNS`."""
     identifier, entity, name, value, metadata = row
-    return Fact(entity, name, value, identifier, {} if metadata == "{}" else json.loads(metadata))
+    if metadata == "{}":
+        return Fact(entity, name, value, identifier)
+    try:
+        return Fact(entity, name, value, identifier, json.loads(metadata))
+    except ValueError as error:
+        raise StoreCorruptError(
+            f"The metadata of the fact {identifier!r} is damaged: {metadata!r:.100}."
+        ) from error
 
 
 def metadata_json(triple: Triple) -> str:
@@ -141,7 +149,7 @@ def insert(connection: sqlite3.Connection, triple: Triple, row: int | None = Non
     """
     for attempt in range(100):
         identifier = triple.id or _derived_id(triple, attempt)
-        values = (identifier, *_content(identifier, triple), row)
+        values = (identifier, *content_columns(identifier, triple), row)
         if connection.execute(_INSERT, values).rowcount:
             return True
         if _same_content(connection, triple) is not None:
@@ -251,7 +259,7 @@ def _update_metadata(connection: sqlite3.Connection, fact: Fact, triple: Triple)
 
 def update(connection: sqlite3.Connection, identifier: str, triple: Triple) -> None:
     """Replace the fact of this identifier; no other fact may say the same."""
-    connection.execute(_UPDATE, (*_content(identifier, triple), identifier))
+    connection.execute(_UPDATE, (*content_columns(identifier, triple), identifier))
 
 
 def _same_content(connection: sqlite3.Connection, triple: Triple) -> Fact | None:
@@ -260,8 +268,8 @@ def _same_content(connection: sqlite3.Connection, triple: Triple) -> Fact | None
     return None if row is None else new_fact(row)
 
 
-def _content(identifier: str, triple: Triple) -> tuple[str | int, ...]:
-    """Return the values of the columns from entity to digest."""
+def content_columns(identifier: str, triple: Triple) -> tuple[str | int, ...]:
+    """Return the values of the columns from entity to digest: parts, metadata, three hashes."""
     metadata = metadata_json(triple)
     parts = (triple.entity, triple.property, triple.value, metadata)
     # 62 bits: the exclusive or in the schema needs one bit more than the digest has.

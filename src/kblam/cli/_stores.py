@@ -1,7 +1,7 @@
 """Open what the command line is pointed at.
 
-The library itself reads no foreign format. Packages that do (``kblam_integrations`` is one)
-announce themselves under the entry point group ``kblam.sources``.
+The library itself reads JSON lines and CSV. Packages that read more (``kblam_integrations`` is one)
+announce a callable ``read(path) -> KnowledgeStore`` under the entry point group ``kblam.sources``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from kblam.errors import StoreError, UnsupportedSourceError
-from kblam.knowledge import KnowledgeStore
+from kblam.knowledge import CsvSource, JsonlSource, KnowledgeStore, TripleSource
 
-__all__ = ["STORE_SUFFIXES", "load_into", "open_existing", "open_readable"]
+__all__ = ["STORE_SUFFIXES", "open_existing", "open_readable", "open_source"]
 
 SOURCES_GROUP = "kblam.sources"
 STORE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 
 
 def open_existing(path: Path) -> KnowledgeStore:
@@ -37,31 +38,54 @@ def open_readable(path: Path) -> KnowledgeStore:
     """Open a knowledge store, or read any file of facts into memory.
 
     Raises:
+        FactError: The file holds something that is no fact.
         StoreError: There is no such file, or nothing reads it.
     """
     if path.suffix.lower() in STORE_SUFFIXES:
         return open_existing(path)
-    return load_into(path, ":memory:")
+    source = open_source(path)
+    return source if isinstance(source, KnowledgeStore) else KnowledgeStore.from_source(source)
 
 
-def load_into(source: Path, target: Path | str) -> KnowledgeStore:
-    """Read every fact of `source` into the store at `target`.
+def open_source(
+    path: Path, *, columns: tuple[str, str, str] = ("entity", "property", "value")
+) -> TripleSource | KnowledgeStore:
+    """Open a file of facts for reading.
+
+    Args:
+        path: The file.
+        columns: The names of the columns of entity, property and value, for tables.
 
     Raises:
         StoreError: There is no such file, or nothing reads it.
     """
-    if not source.exists():
+    if not path.exists():
         raise StoreError(
-            f"Expected a file of facts at {str(source)!r}, found none. "
+            f"Expected a file of facts at {str(path)!r}, found none. "
             "Give the path of a .jsonl, .csv, .ttl or .db file."
         )
+    suffix = path.suffix.lower()
+    if suffix in STORE_SUFFIXES:
+        return open_existing(path)
+    if suffix in TABLE_SUFFIXES:
+        entity, property_, value = columns
+        delimiter = TABLE_SUFFIXES[suffix]
+        return CsvSource(path, entity=entity, property=property_, value=value, delimiter=delimiter)
+    if suffix == ".jsonl":
+        return JsonlSource(path)
+    return _open_foreign(path)
+
+
+def _open_foreign(path: Path) -> KnowledgeStore:
     reasons = []
     for entry in sorted(entry_points(group=SOURCES_GROUP), key=lambda entry: entry.name):
-        read: Callable[..., KnowledgeStore] = entry.load()
+        read: Callable[[Path], KnowledgeStore] = entry.load()
         try:
-            return read(source, path=target)
+            return read(path)
         except UnsupportedSourceError as error:
             reasons.append(str(error))
     raise UnsupportedSourceError(
-        " ".join(reasons) or f"No installed package reads files (entry points {SOURCES_GROUP!r})."
+        " ".join(reasons)
+        or f"Expected a .jsonl, .csv or .tsv file, got {path.name!r}, and no installed package "
+        f"announces a reader of others (entry points {SOURCES_GROUP!r})."
     )

@@ -10,9 +10,9 @@ import typer
 from rich.text import Text
 
 from kblam.cli._console import results
-from kblam.cli._stores import STORE_SUFFIXES, load_into
+from kblam.cli._stores import STORE_SUFFIXES, open_source
 from kblam.errors import ConfigError
-from kblam.knowledge import CsvSource, KnowledgeStore
+from kblam.knowledge import KnowledgeStore
 
 __all__ = ["index"]
 
@@ -45,15 +45,13 @@ def index(
             f"got {store.name!r}. Use, for example: kblam index {source} {store.stem}.db"
         )
     started = time.perf_counter()
-    columns = (entity, property_, value)
-    if columns != ("entity", "property", "value"):
-        table = CsvSource(source, entity=entity, property=property_, value=value)
-        knowledge = KnowledgeStore.from_source(table, store, progress=True)
-    else:
-        knowledge = load_into(source, store)
-    with knowledge:
+    facts = open_source(source, columns=(entity, property_, value))
+    with KnowledgeStore(store) as knowledge:
+        added = knowledge.add(facts, progress=True)
         embedded = _embed(knowledge, encoder) if encode else 0
-        _report(knowledge, store, embedded, time.perf_counter() - started)
+        line = f"{len(knowledge):,} facts, {added:,} new, {embedded:,} embedded"
+    seconds = time.perf_counter() - started
+    results.print(Text(f"{store}: {line}, {seconds:.1f} s"), soft_wrap=True)
 
 
 def _embed(knowledge: KnowledgeStore, encoder: str | None) -> int:
@@ -61,8 +59,3 @@ def _embed(knowledge: KnowledgeStore, encoder: str | None) -> int:
     from kblam.weights import DEFAULT_ENCODER
 
     return knowledge.encode(SentenceEncoder(encoder or DEFAULT_ENCODER), progress=True)
-
-
-def _report(knowledge: KnowledgeStore, path: Path, embedded: int, seconds: float) -> None:
-    line = f"{path}: {len(knowledge):,} facts, {embedded:,} embedded now, {seconds:.1f} s"
-    results.print(Text(line), soft_wrap=True)

@@ -20,19 +20,22 @@ __all__ = ["inspect"]
 
 def inspect(
     store: Annotated[Path, typer.Argument(help="A store made by 'kblam index'.")],
+    encoder: Annotated[
+        str, typer.Option(help="Count the facts that this encoder has embedded.")
+    ] = "all-MiniLM-L6-v2",
     limit: Annotated[int, typer.Option(min=1, help="Show this many properties.")] = 15,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Show a store's facts, properties, vectors, size and fingerprint."""
     with open_existing(store) as knowledge:
-        summary = _summarise(knowledge, store)
+        summary = _summarise(knowledge, store, encoder)
     if as_json:
         results.print_json(json.dumps(summary))
     else:
         _print_summary(summary, limit)
 
 
-def _summarise(knowledge: KnowledgeStore, path: Path) -> dict[str, Any]:
+def _summarise(knowledge: KnowledgeStore, path: Path, encoder: str) -> dict[str, Any]:
     entities: set[str] = set()
     properties: Counter[str] = Counter()
     for fact in knowledge.facts():
@@ -43,6 +46,8 @@ def _summarise(knowledge: KnowledgeStore, path: Path) -> dict[str, Any]:
         "facts": len(knowledge),
         "entities": len(entities),
         "properties": dict(properties.most_common()),
+        "encoder": encoder,
+        "embedded": len(knowledge.vectors(encoder)),
         "changes": knowledge.sequence,
         "fingerprint": knowledge.fingerprint,
         "bytes": sum(
@@ -59,6 +64,9 @@ def _print_summary(summary: dict[str, Any], limit: int) -> None:
     for name in ("facts", "entities", "changes"):
         overview.add_row(name.capitalize(), f"{summary[name]:,}")
     overview.add_row("Properties", f"{len(summary['properties']):,}")
+    overview.add_row(
+        "Embedded", f"{summary['embedded']:,} of {summary['facts']:,} by {summary['encoder']}"
+    )
     overview.add_row("Size", f"{summary['bytes'] / 1e6:,.1f} MB")
     overview.add_row("Fingerprint", summary["fingerprint"])
     results.print(overview)

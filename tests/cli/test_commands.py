@@ -1,0 +1,173 @@
+"""The commands, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kblam.cli._stores import open_existing
+from kblam.cli.evaluate import METRICS, Method
+from kblam.evaluation import METHODS
+from kblam.knowledge import KnowledgeStore
+
+pytestmark = pytest.mark.weights  # of the sentence encoder
+
+
+def test_help_names_every_command(kblam):
+    output = kblam("--help").output
+    for name in ("index", "ask", "inspect", "train", "evaluate"):
+        assert name in output
+
+
+def test_runs_as_a_program():
+    finished = subprocess.run(
+        [sys.executable, "-m", "kblam.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "index" in finished.stdout
+
+
+def test_index_embeds_and_adds(kblam, facts_file, tmp_path):
+    store = tmp_path / "facts.db"
+    assert "3 facts, 3 new, 3 embedded" in kblam("index", facts_file, store).output
+    assert "3 facts, 0 new, 0 embedded" in kblam("index", facts_file, store).output
+
+
+def test_index_without_embedding(kblam, facts_file, tmp_path):
+    output = kblam("index", facts_file, tmp_path / "facts.db", "--no-encode").output
+    assert "3 facts, 3 new, 0 embedded" in output
+
+
+def test_index_names_columns(kblam, tmp_path):
+    table = tmp_path / "people.csv"
+    table.write_text("name,field,content\nAda,birthplace,London\n", encoding="utf-8")
+    columns = ("--entity", "name", "--property", "field", "--value", "content")
+    kblam("index", table, tmp_path / "people.db", "--no-encode", *columns)
+    with KnowledgeStore(tmp_path / "people.db") as store:
+        assert [fact.statement for fact in store] == ["The birthplace of Ada is London."]
+
+
+def test_index_reads_what_other_packages_read(kblam, tmp_path):
+    graph = tmp_path / "graph.ttl"
+    graph.write_text('@prefix ex: <http://e.org/> . ex:Ada ex:bornIn "London" .', encoding="utf-8")
+    kblam("index", graph, tmp_path / "graph.db", "--no-encode")
+    with KnowledgeStore(tmp_path / "graph.db") as store:
+        assert [fact.value for fact in store] == ["London"]
+
+
+def test_index_merges_a_store(kblam, facts_file, tmp_path):
+    kblam("index", facts_file, tmp_path / "one.db", "--no-encode")
+    assert "3 new" in kblam("index", tmp_path / "one.db", tmp_path / "two.db", "--no-encode").output
+
+
+def test_inspect(kblam, facts_file, tmp_path):
+    store = tmp_path / "facts.db"
+    kblam("index", facts_file, store)
+    output = kblam("inspect", store).output
+    assert "project lead" in output
+    assert "3 of 3 by all-MiniLM-L6-v2" in output
+    summary = json.loads(kblam("inspect", store, "--json").stdout)
+    assert summary["facts"] == 3
+    assert summary["entities"] == 2
+    assert summary["properties"] == {"project lead": 2, "launch code": 1}
+    with open_existing(store) as opened:
+        assert summary["fingerprint"] == opened.fingerprint
+
+
+def test_ask_shows_the_ranking(kblam, facts_file, tiny_model):
+    question = "What is the launch code of Aurora?"
+    output = kblam(
+        "ask", facts_file, question, "--top-k", 1, "--max-new-tokens", 4, *tiny_model
+    ).output
+    assert "Ranked highest" in output
+    assert "QX-7719" in output
+    assert "Mirela" not in output
+
+
+def test_ask_as_json_and_as_a_picture(kblam, facts_file, tiny_model, tmp_path):
+    picture = tmp_path / "attention.png"
+    result = kblam(
+        "ask",
+        facts_file,
+        "What is the launch code of Aurora?",
+        "--json",
+        "--system",
+        "Be brief.",
+        "--max-new-tokens",
+        4,
+        "--show-attention",
+        picture,
+        *tiny_model,
+    )
+    answer = json.loads(result.stdout)
+    assert answer["usage"]["output_tokens"] == 4
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert str(picture) in result.stderr
+
+
+def test_evaluate_writes_one_object(kblam, facts_file, tiny_model, tmp_path):
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(
+        json.dumps({"question": "What is the launch code of Aurora?", "answers": ["QX-7719"]})
+        + "\n"
+        + json.dumps({"question": "What is the budget of Aurora?", "answers": []}),
+        encoding="utf-8",
+    )
+    out = tmp_path / "out.json"
+    arguments = ("--facts", facts_file, "--questions", questions, *tiny_model)
+    printed = kblam("evaluate", *arguments, "--json", out).output
+    result = json.loads(out.read_text("utf-8"))
+    assert set(METRICS) <= set(result)
+    assert (result["num_questions"], result["num_facts"]) == (2, 3)
+    assert "recall at 1" in printed
+    object_alone = kblam("evaluate", *arguments, "--limit", 1, "--json", "-").stdout
+    assert json.loads(object_alone)["num_questions"] == 1
+
+
+def test_evaluate_offers_every_method():
+    assert {method.value for method in Method} == set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("index", "none.jsonl", "out.db"), "found none. Give the path"),
+        (("index", "facts.jsonl", "out.txt"), "to end in .db"),
+        (("index", "facts.xyz", "out.db"), "Nothing reads facts from a file like 'facts.xyz'"),
+        (("index", "empty.jsonl", "out.db"), "line 1"),
+        (("index", "table.csv", "out.db"), "Name the columns"),
+        (("inspect", "none.db"), "kblam index"),
+        (("inspect", "corrupt.db"), "not a knowledge store"),
+        (("ask", "none.db", "Who?"), "kblam index"),
+        (("ask", "facts.jsonl", "Who?", "--adapter", "nowhere"), "kblam train"),
+        (("ask", "facts.jsonl", "Who?", "--base-model", "nowhere"), "(3) installed weight wheels"),
+        (("evaluate", "--facts", "none", "--questions", "none"), "none"),
+    ],
+)
+def test_mistakes_get_one_clear_message(kblam, facts_file, monkeypatch, arguments, message):
+    monkeypatch.chdir(facts_file.parent)
+    for name, text in {
+        "facts.xyz": "?",
+        "empty.jsonl": '{"entity": "Aurora", "property": " ", "value": "x"}',
+        "table.csv": "a,b,c\n1,2,3\n",
+        "corrupt.db": "this is not a database",
+    }.items():
+        facts_file.with_name(name).write_text(text, encoding="utf-8")
+    result = kblam(*arguments, code=2)
+    assert result.stderr.count("Error: ") == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_adapter_for_another_model_is_refused(kblam, facts_file, tiny_model):
+    base = tiny_model[:2]
+    result = kblam("ask", facts_file, "Who?", "--adapter", tiny_model[3], code=2)
+    assert "was trained for" in result.stderr
+    assert base[1] in result.stderr
+
+
+def test_a_question_longer_than_the_context(kblam, facts_file, tiny_model):
+    result = kblam("ask", facts_file, "who " * 500, *tiny_model, code=2)
+    assert "256 tokens" in result.stderr

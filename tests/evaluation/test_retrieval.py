@@ -43,7 +43,7 @@ def test_bm25_finds_the_gold_facts(text: RetrievalText) -> None:
 
 @pytest.mark.weights
 def test_dense_results_are_sorted_by_cosine(encoder: SentenceEncoder) -> None:
-    retriever = DenseRetriever(TASK.facts, encoder)
+    retriever = DenseRetriever(TASK.facts, encoder, text="statement")
     asked = "Who wrote Moby-Dick?"
     everything = retriever.search(asked, len(TASK.facts))
     scores = encoder.encode([f.statement for f in everything]) @ encoder.encode([asked])[0]

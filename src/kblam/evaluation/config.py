@@ -28,12 +28,13 @@ class RetrievalConfig:
 
     Attributes:
         top_k: How many facts are pasted into the prompt.
-        text: The text of a fact that is embedded or indexed: ``"key"`` ("the father of X"),
-            ``"statement"`` ("The father of X is Y.") or ``"plain"`` ("X father Y").
+        text: The text of a fact that is embedded or indexed: ``"key"`` ("the father of X"; it
+            measured best), ``"statement"`` ("The father of X is Y.") or ``"plain"``
+            ("X father Y").
     """
 
     top_k: int = 1
-    text: RetrievalText = "statement"
+    text: RetrievalText = "key"
 
     def __post_init__(self) -> None:
         _require(self.top_k >= 1, f"Expected top_k >= 1, got {self.top_k}.")

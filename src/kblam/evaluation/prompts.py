@@ -67,9 +67,9 @@ WORDINGS: dict[str, Wording] = {
 }
 DEFAULT_WORDINGS: dict[str, str] = {
     "base": "question",
-    "rag": "refuse",
-    "bm25": "refuse",
-    "in-context": "refuse",
+    "rag": "context",
+    "bm25": "context",
+    "in-context": "context",
 }
 
 

@@ -49,8 +49,8 @@ class EvaluationResult:
         peak_memory_mb: Peak memory in MiB: of the GPU, else of the process.
         model: The base model.
         adapter: The knowledge adapter; None for the baselines.
-        encoder: The sentence encoder; None where none is used.
         versions: Of Python and the packages.
+        encoder: The sentence encoder; None where none is used.
         value_once: An answer stands in the reply once, letter by letter.
         num_answerable: Answerable questions.
         num_unanswerable: Unanswerable questions.
@@ -82,8 +82,8 @@ class EvaluationResult:
     peak_memory_mb: float | None
     model: str
     adapter: str | None
-    encoder: str | None
     versions: dict[str, str]
+    encoder: str | None
     value_once: float | None
     num_answerable: int
     num_unanswerable: int

@@ -40,7 +40,7 @@ class DenseRetriever:
     """
 
     def __init__(
-        self, facts: Sequence[Triple], embedder: TextEmbedder, *, text: RetrievalText = "statement"
+        self, facts: Sequence[Triple], embedder: TextEmbedder, *, text: RetrievalText = "key"
     ) -> None:
         self._facts = list(facts)
         self._embedder = embedder
@@ -72,7 +72,7 @@ class BM25Retriever:
         MissingExtraError: bm25s is not installed.
     """
 
-    def __init__(self, facts: Sequence[Triple], *, text: RetrievalText = "statement") -> None:
+    def __init__(self, facts: Sequence[Triple], *, text: RetrievalText = "key") -> None:
         self._facts = list(facts)
         self._bm25s: Any = require("bm25s", extra="evaluate")
         self._index = self._bm25s.BM25()

@@ -109,13 +109,14 @@ def _annotation(citation: Mapping[str, Any]) -> Annotation:
     return cast(
         "Annotation",
         create_citation(
-            # The fact's own id: blocks are made anew on each access and must come out equal.
-            id=citation["id"],
+            # Not a random one: blocks are made anew on each access and must come out equal.
+            id=f"{citation['id']}:{citation.get('start')}",
             url=url if isinstance(url, str) else None,
             title=f"{entity}: {name}",
             cited_text=value,
             start_index=citation.get("start"),
             end_index=citation.get("end"),
+            fact_id=citation["id"],
             entity=entity,
             property=name,
             score=citation.get("score"),

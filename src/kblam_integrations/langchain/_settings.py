@@ -51,6 +51,7 @@ class KnowledgeChatSettings(BaseChatModel):
     dtype: Any = None
     grounding: Literal["copy", "off"] = "copy"
     refusal: str | None = None
+    refusal_threshold: float | None = None
     view: View | Mapping[str, Any] | None = None
     temperature: float | None = None
     max_tokens: int | None = None
@@ -108,6 +109,7 @@ class KnowledgeChatSettings(BaseChatModel):
             "adapter": self._kblam.adapter_name,
             "grounding": self.grounding,
             "refusal": self._kblam.refusal,
+            "refusal_threshold": self.refusal_threshold,
             "kb_fingerprint": None if store is None else store.fingerprint,
             "view": None if view is None else view.to_dict(),
             "stop": self.stop,
@@ -144,6 +146,7 @@ class KnowledgeChatSettings(BaseChatModel):
             dtype=self.dtype,
             grounding=self.grounding,
             refusal=self.refusal,
+            refusal_threshold=self.refusal_threshold,
         )
         return kblam if self.kb is None else kblam.attach(as_store(self.kb))
 
@@ -157,6 +160,13 @@ class KnowledgeChatSettings(BaseChatModel):
                 "Pass kb=..., or leave the view out."
             )
         return store.view(**view)
+
+    def _narrowed(self, given: View | Mapping[str, Any] | None) -> View | None:
+        """The view of a call: what it asks for, of what this model may read."""
+        own, asked = self._view(self.view), self._view(given)
+        if own is None or asked is None:
+            return own if asked is None else asked
+        return own & asked
 
     def _options(self, stop: list[str] | None, given: Mapping[str, Any]) -> GenerationOptions:
         settings: dict[str, Any] = {}
@@ -192,6 +202,6 @@ class KnowledgeChatSettings(BaseChatModel):
         return Request(
             prompt=to_prompt(messages),
             options=self._options(stop, given),
-            view=self._view(given["view"] if given.get("view") is not None else self.view),
+            view=self._narrowed(given.get("view")),
             timeout=self.timeout if given.get("timeout") is None else given["timeout"],
         )

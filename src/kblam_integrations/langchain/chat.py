@@ -8,13 +8,16 @@ from contextlib import aclosing, closing
 from functools import partial
 from typing import Any, NoReturn
 
+from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 
+from kblam._prompt import tokenize
 from kblam_integrations.langchain import _threads
 from kblam_integrations.langchain._batching import asit_together, sit_together, taken_seat
 from kblam_integrations.langchain._generation import answer, answer_all, chunks
@@ -43,7 +46,7 @@ class KBLaMChat(KnowledgeChatSettings):
 
     ``temperature``, ``max_tokens``, ``top_p``, ``top_k``, ``num_beams``, ``seed``, ``stop``,
     ``timeout`` and ``view`` may also be given to a call or bound; None there means the setting
-    made here. Any other argument of a call is an error.
+    made here, and a call's view narrows the one set here. Any other argument is an error.
 
     Attributes:
         kb: The facts: anything that :func:`kblam_integrations.sources.as_store` reads. None
@@ -56,6 +59,7 @@ class KBLaMChat(KnowledgeChatSettings):
         dtype: Number format of the weights.
         grounding: ``"copy"`` writes names and numbers as they stand in the facts.
         refusal: The sentence that refuses; None takes the adapter's.
+        refusal_threshold: Refuse above this probability; None takes the adapter's.
         view: Which facts calls may read: a view, or the arguments of ``store.view``.
         temperature: 0, the default, is greedy.
         max_tokens: At most so many tokens a reply; 128 if None.
@@ -93,7 +97,8 @@ class KBLaMChat(KnowledgeChatSettings):
         """
         if tools:
             raise NotImplementedError(_NO_TOOLS)
-        return self._kblam.count_tokens(to_prompt(messages))
+        # Not count_tokens: trimmers also ask about conversations without a question.
+        return len(tokenize(self._kblam.tokenizer, to_prompt(messages))) if messages else 0
 
     def get_token_ids(self, text: str) -> list[int]:
         """The text's tokens, without a chat template."""
@@ -114,6 +119,26 @@ class KBLaMChat(KnowledgeChatSettings):
             NotImplementedError: Always.
         """
         raise NotImplementedError(_NO_TOOLS)
+
+    # A cache is asked before the model reads the facts, so its key must not be out of date: a
+    # graph behind the store may have changed.
+
+    def generate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        """Reply to conversations, as :meth:`invoke` and others do underneath."""
+        if self._is_cached() and self._kblam.store is not None:
+            self._kblam.store.refresh()
+        return super().generate(*args, **kwargs)
+
+    async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        """Like :meth:`generate`, while the event loop stays free."""
+        if self._is_cached() and self._kblam.store is not None:
+            await asyncio.to_thread(self._kblam.store.refresh)
+        return await super().agenerate(*args, **kwargs)
+
+    def _is_cached(self) -> bool:
+        if self.cache is False:
+            return False
+        return isinstance(self.cache, BaseCache) or get_llm_cache() is not None
 
     # -- one reply -----------------------------------------------------------------------------
 

@@ -1,0 +1,94 @@
+"""A chat model over a few private facts, loaded once per worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kblam.knowledge import KnowledgeStore
+from kblam.model import KBLaM
+from kblam_integrations.langchain import KBLaMChat
+
+FACTS = [
+    ("Monell Chemical Senses Center", "director", "Benjamin Smith"),
+    ("Monell Chemical Senses Center", "headquarters", "Philadelphia"),
+    ("Monell Chemical Senses Center", "founding year", "1968"),
+    ("Ada Lovelace", "birthplace", "London"),
+    ("Aurora", "launch code", "QX-7719"),
+    ("Project Heron", "budget", "48200 euros"),
+]
+
+
+@pytest.fixture
+def store() -> Iterator[KnowledgeStore]:
+    """The facts, for tests that may change them."""
+    with KnowledgeStore.from_source(FACTS) as store:
+        yield store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def weights() -> KBLaM:
+    """Keeps the weights in memory: every model of these tests then shares them."""
+    return KBLaM.from_pretrained()
+
+
+@pytest.fixture
+def chat(store: KnowledgeStore) -> KBLaMChat:
+    return KBLaMChat(kb=store, max_tokens=16)
+
+
+@pytest.fixture
+def bare() -> KBLaMChat:
+    """No facts, hence the base model, which talks on for as long as it may."""
+    return KBLaMChat(max_tokens=12)
+
+
+class Calls:
+    """How often and how the model was called; the calls themselves go through."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []  # how many prompts in each ask_batch
+        self.asked = 0
+        self.pieces = 0  # taken from streams
+
+    @property
+    def total(self) -> int:
+        return self.asked + len(self.batches)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Counts the calls of the models underneath."""
+    calls = Calls()
+    ask, ask_batch, stream = KBLaM.ask, KBLaM.ask_batch, KBLaM.stream
+
+    def counted_ask(self, *args, **kwargs):
+        calls.asked += 1
+        return ask(self, *args, **kwargs)
+
+    def counted_batch(self, prompts, *args, **kwargs):
+        calls.batches.append(len(prompts))
+        return ask_batch(self, prompts, *args, **kwargs)
+
+    def counted_stream(self, *args, **kwargs):
+        return _CountedStream(stream(self, *args, **kwargs), calls)
+
+    monkeypatch.setattr(KBLaM, "ask", counted_ask)
+    monkeypatch.setattr(KBLaM, "ask_batch", counted_batch)
+    monkeypatch.setattr(KBLaM, "stream", counted_stream)
+    return calls
+
+
+class _CountedStream:
+    def __init__(self, stream, calls: Calls) -> None:
+        self._stream = stream
+        self._calls = calls
+
+    def __iter__(self):
+        for piece in self._stream:
+            self._calls.pieces += 1
+            yield piece
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from kblam.training.data.instructions import general_instructions
 from kblam.training.data.preview import preview
-from kblam.training.data.questions import TrainingQuestion, generate_questions
+from kblam.training.data.questions import SHARES, TrainingQuestion, generate_questions
 from kblam.training.data.world import World, generate_world
 
 __all__ = [
+    "SHARES",
     "TrainingQuestion",
     "World",
     "general_instructions",

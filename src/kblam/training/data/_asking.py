@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from random import Random
 
+from kblam.training.data._english import capital, possessive, with_article
 from kblam.training.data._tables import Relation
 
-__all__ = ["BRIEF_SUFFIXES", "BRIEF_SYSTEMS", "SYSTEMS", "ask", "ask_two", "dress", "refer"]
+__all__ = [
+    "BRIEF_SUFFIXES",
+    "BRIEF_SYSTEMS",
+    "SYSTEMS",
+    "ask",
+    "ask_again",
+    "ask_larger",
+    "ask_several",
+    "ask_two",
+    "dress",
+]
 
 #: Property-based ways of asking that fit any relation.
 _GENERIC = (
@@ -27,7 +38,7 @@ _GENERIC = (
     "What {p} is given for {e}?",
     "{e} - {p}?",
     "{p} of {e}?",
-    "As for {e}, what is its {p} according to the records?",
+    "As for {e}: what is the {p} on record?",
 )
 _GENERIC_PERSON = (
     "Who is the {p} of {e}?",
@@ -59,13 +70,31 @@ _LEADS = (
     "Sorry to bother you, but ", "According to our records, ", "For my report: ", "Hey, ",
     "Help me out here. ", "I was wondering, ", "Another thing: ", "Question: ", "Please: ",
 )  # fmt: skip
+#: Prompts of programs around a question.
+_FRAMES = (
+    "Question: {q}\nAnswer:", "Answer the question.\n\n{q}", "### Question\n{q}\n\n### Answer\n",
+    "Use the knowledge base to answer.\nQuery: {q}\nReply:", "A user asks: {q}",
+    "You are given a question. Answer it from what you know.\n\nQuestion: {q}",
+)  # fmt: skip
+#: First words that are written small after a greeting and a comma.
+_OPENERS = frozenset(
+    {"who", "who's", "what", "what's", "when", "where", "which", "how", "whose", "whom", "why",
+     "in", "on", "to", "of", "for", "from", "by", "at", "under", "with", "as", "into", "against",
+     "after", "before", "until", "since", "up", "among", "around", "about", "over", "can", "could",
+     "do", "does", "is", "am", "please"}
+)  # fmt: skip
+#: First words of orders, which no "Question:" can stand before.
+_ORDERS = frozenset(
+    {"tell", "give", "name", "list", "compare", "look", "describe", "i", "please", "now", "show"}
+)
+_GREETINGS = ("Hi, ", "Hello! ", "Hey, ", "Good morning. ", "Hi there! ", "One more thing: ")
 _TAILS = (
     " Thanks!", " Thank you.", " Please be precise.", " I need this for a form.", " It is urgent.",
     " Please answer in one sentence.", " Answer in a full sentence.", " Please check.",
 )  # fmt: skip
 #: What an asker adds who wants the bare value.
 BRIEF_SUFFIXES = (
-    " Answer with the value only.", " Just the answer, please.", " Reply with nothing but the value.",
+    " Answer with the value only.", " Just the answer, please.", " Reply with the value alone.",
     " Only the value, no sentence.", " Keep it as short as possible: the value only.",
     " Give only the answer itself.", " No explanation, just the value.",
 )  # fmt: skip
@@ -86,47 +115,46 @@ SYSTEMS = (
 )  # fmt: skip
 _PEOPLE = frozenset({"person", "male", "female", "deity"})
 _NEEDS_THE = frozenset({"species", "plant"})
+_LARGER = (
+    "Which has the larger {p}, {e} or {o}?",
+    "Which of {e} and {o} has the greater {p}?",
+    "Compare the {p} of {e} and of {o}: which is higher?",
+    "Is the {p} of {e} higher than that of {o}?",
+)
 
 
-def refer(kind: str, name: str) -> str:
-    """Return a name as it stands inside a sentence, with an article where English needs one."""
-    return f"the {name}" if kind in _NEEDS_THE else name
-
-
-def _fill(template: str, relation: Relation, name: str, words: str, kind: str) -> str:
-    article = "an" if name[:1].lower() in "aeiou" else "a"
-    text = template.replace("{a}", f"{article} {name}").replace("{the}", f"the {name}")
-    return text.replace("{e}", name).replace("{p}", words)
-
-
-def ask(rng: Random, relation: Relation, name: str, kind: str, *, many: bool = False) -> str:
+def ask(
+    rng: Random, relation: Relation, name: str, *, many: bool = False, plain: bool = False
+) -> str:
     """Return a question for a relation of an entity.
 
-    Half of the questions are the relation's own, which mostly avoid the name of the property;
-    the others are built from one of its names.
+    About half of the questions are the relation's own, which mostly avoid the name of the
+    property; the others are built from one of its names.
+
+    Args:
+        rng: The source of chance.
+        relation: What is asked for.
+        name: The entity.
+        many: Whether to ask for several values.
+        plain: Whether the property must be named, as the entity has another one close to it.
     """
-    if relation.asks and rng.random() < 0.5:
-        return _capital(_fill(rng.choice(relation.asks), relation, name, "", kind))
+    if relation.asks and (relation.inverse or (not plain and rng.random() < 0.5)):
+        return _fill(rng.choice(relation.asks), name, "")
     if many and relation.plural is not None:
-        return _capital(_fill(rng.choice(_GENERIC_MANY), relation, name, relation.plural, kind))
+        return _fill(rng.choice(_GENERIC_MANY), _refer(relation, name), relation.plural)
     words = rng.choice(relation.spoken) if rng.random() < 0.5 else relation.spoken[0]
     people = relation.value_type in _PEOPLE and relation.value.startswith("{")
     templates = _GENERIC_PERSON if people else _GENERIC
     # The plain forms come most often, as they do in life.
     index = min(rng.randrange(len(templates)), rng.randrange(len(templates)))
-    template = templates[index]
-    return _capital(_fill(template, relation, refer(kind, name), words, kind))
+    return _fill(templates[index], _refer(relation, name), words)
 
 
-def ask_two(
-    rng: Random,
-    first: tuple[Relation, str, str],
-    second: tuple[Relation, str, str],
-) -> str:
-    """Return one question for two facts, each given as relation, name and kind of entity."""
-    (relation_a, name_a, kind_a), (relation_b, name_b, kind_b) = first, second
+def ask_two(rng: Random, first: tuple[Relation, str], second: tuple[Relation, str]) -> str:
+    """Return one question for two facts, each given as relation and name of the entity."""
+    (relation_a, name_a), (relation_b, name_b) = first, second
     words_a, words_b = rng.choice(relation_a.spoken), rng.choice(relation_b.spoken)
-    who_a, who_b = refer(kind_a, name_a), refer(kind_b, name_b)
+    who_a, who_b = _refer(relation_a, name_a), _refer(relation_b, name_b)
     if name_a == name_b:
         return rng.choice(
             (
@@ -135,10 +163,10 @@ def ask_two(
                 f"Give me both the {words_a} and the {words_b} of {who_a}.",
                 f"What is the {words_a} of {who_a}, and what is the {words_b}?",
                 f"I need the {words_a} as well as the {words_b} of {who_a}.",
-                f"{_capital(who_a)}: {words_a} and {words_b}?",
+                f"{capital(who_a)}: {words_a} and {words_b}?",
             )
         )
-    if relation_a.name == relation_b.name and rng.random() < 0.6:
+    if relation_a.id == relation_b.id and rng.random() < 0.6:
         return rng.choice(
             (
                 f"What is the {words_a} of {who_a} and of {who_b}?",
@@ -147,30 +175,88 @@ def ask_two(
                 f"Give me the {words_a} for both {who_a} and {who_b}.",
             )
         )
-    one = ask(rng, relation_a, name_a, kind_a).rstrip("?.")
-    other = ask(rng, relation_b, name_b, kind_b).rstrip("?.")
-    link = rng.choice((", and ", " and ", "? Also, ", "? And "))
-    if not other.startswith(name_b):
-        other = other[:1].lower() + other[1:] if "?" not in link or "Also" in link else other
-        other = other.replace("i would", "I would").replace("i am", "I am")
-    return f"{one}{link}{other}?"
+    one, other = ask(rng, relation_a, name_a), ask(rng, relation_b, name_b)
+    if one.endswith("?") and rng.random() < 0.5:
+        return f"{one[:-1]}, and {_small(other)}"
+    return f"{one} {rng.choice(('And', 'Also,', 'And then:'))} {_small(other)}"
+
+
+def ask_several(rng: Random, relations: list[Relation], name: str) -> str:
+    """Return one question for several properties of an entity."""
+    *first, last = (rng.choice(relation.spoken) for relation in relations)
+    words = f"{', '.join(first)} and {last}"
+    who = _refer(relations[0], name)
+    return rng.choice(
+        (
+            f"What are the {words} of {who}?",
+            f"Tell me the {words} of {who}.",
+            f"Give me the {words} of {who}.",
+            f"{capital(who)}: {words}?",
+            f"I need the {words} of {who}.",
+        )
+    )
+
+
+def ask_larger(rng: Random, relation: Relation, name: str, other: str) -> str:
+    """Return a question that compares a number of two entities."""
+    text = _fill(rng.choice(_LARGER), _refer(relation, name), rng.choice(relation.spoken))
+    return text.replace("{o}", _refer(relation, other))
+
+
+def ask_again(rng: Random, relation: Relation, name: str | None) -> str:
+    """Return a follow-up question: for another property, or for another entity if one is given."""
+    if name is not None:
+        who = _refer(relation, name)
+        return rng.choice(
+            (f"And of {who}?", f"What about {who}?", f"And {who}?", f"How about {who}?",
+             f"The same for {who}, please.")
+        )  # fmt: skip
+    words = rng.choice(relation.spoken)
+    return rng.choice(
+        (f"And the {words}?", f"What about the {words}?", f"And what is the {words}?",
+         f"And the {words}, please?", f"Now the {words}.")
+    )  # fmt: skip
 
 
 def dress(rng: Random, question: str) -> str:
     """Write a question as people type: with a greeting, without its mark, in lower case."""
     form = rng.random()
-    if form < 0.66:
+    if form < 0.65:
         return question
-    if form < 0.74:
+    if form < 0.73:
         return question.rstrip("?.")
-    if form < 0.80:
-        return (question[:1].lower() + question[1:]).rstrip("?.")
-    if form < 0.84:
+    if form < 0.79:
+        return _small(question).rstrip("?.")
+    if form < 0.83:
         return question.lower().rstrip("?.")
-    if form < 0.94:
-        return rng.choice(_LEADS) + question
-    return question + rng.choice(_TAILS)
+    if form < 0.91:
+        order = question.partition(" ")[0].lower() in _ORDERS
+        lead = rng.choice(_GREETINGS if order else _LEADS)
+        return lead + (_small(question) if lead.endswith((", ", "but ")) else question)
+    if form < 0.96:
+        mark = "" if question.endswith(("?", ".")) else "."
+        return question + mark + rng.choice(_TAILS)
+    return rng.choice(_FRAMES).replace("{q}", question)
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _refer(relation: Relation, name: str) -> str:
+    """Return a name as it stands inside a sentence, with an article where English needs one."""
+    named_after = name.partition(" ")[0].endswith("'s")
+    return f"the {name}" if relation.kind in _NEEDS_THE and not named_after else name
+
+
+def _fill(template: str, name: str, words: str) -> str:
+    the = name if name.partition(" ")[0].endswith("'s") else f"the {name}"
+    text = template.replace("{a}", with_article(name)).replace("{the}", the)
+    text = text.replace("{p}", words).replace("{e}'s", possessive(name))
+    # A name that opens the sentence keeps its own letters.
+    return (
+        text.replace("{e}", name) if text.startswith("{e}") else capital(text.replace("{e}", name))
+    )
+
+
+def _small(question: str) -> str:
+    """Return a question with a small first letter, unless it begins with a name."""
+    opener = question.partition(" ")[0]
+    small = opener.lower() in _OPENERS | _ORDERS and opener != "I"
+    return question[:1].lower() + question[1:] if small else question

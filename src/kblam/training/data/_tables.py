@@ -10,9 +10,11 @@ line followed by its own ways of asking::
 The head line names the relation. The first name is the usual one. Names with ``~`` are used by
 stores but not in questions (verb forms such as ``founded_in``), names with ``?`` in questions
 but not by stores. Behind ``=`` stands the template of its values, whose slots
-``kblam.training.data._values`` fills. ``many`` marks a relation that may have several values
-and gives its plural; relations that share a ``group`` say nearly the same thing, so that no
-entity has two of them and none is asked where another one is stored.
+``kblam.training.data._templates`` fills. ``many`` marks a relation that may have several values
+and gives its plural. Relations that share a ``group`` say nearly the same thing, so that no
+entity has two of them. ``tells`` names relations of the same kind that this one may half answer
+(``*``: it sums up the entity), and ``named`` marks those that the entity's name may give away:
+none of these makes a fair question without an answer.
 
 In a way of asking, ``{e}`` is the entity, ``{a}`` the entity with an indefinite article and
 ``{the}`` with a definite one.
@@ -25,8 +27,30 @@ import zlib
 from dataclasses import dataclass
 from importlib import resources
 
-__all__ = ["Relation", "load_relations", "load_words"]
+from kblam.knowledge import verbalise
 
+__all__ = ["Relation", "load_name_patterns", "load_relations", "load_words"]
+
+_PEOPLE = frozenset({"person", "employee", "patient"})
+#: Values that are entities themselves, and the kind of entity they are.
+_ENTITY_VALUES = {
+    "{person}": "person", "{male}": "person", "{female}": "person", "{company}": "company",
+    "{school}": "school", "{city}": "city", "{software}": "software", "{project}": "project",
+}  # fmt: skip
+_INVERSE_PEOPLE = (
+    "Whose {p} is {e}?",
+    "Who has {e} as {p}?",
+    "{e} is the {p} of whom?",
+    "Of whom is {e} the {p}?",
+    "Tell me whose {p} {e} is.",
+)
+_INVERSE_THINGS = (
+    "What is {e} the {p} of?",
+    "Of what is {e} the {p}?",
+    "{e} is the {p} of what?",
+    "What has {e} as its {p}?",
+    "Tell me what {e} is the {p} of.",
+)
 #: One relation in so many is held back for validation.
 _HELD_BACK = 8
 
@@ -44,6 +68,8 @@ class Relation:
         asks: Its own ways of asking.
         plural: Its name where several values are meant, or None if it has but one value.
         group: The name of the group of relations that say nearly the same thing.
+        tells: The names of relations that it may half answer, or that may half answer it.
+        named: Whether the name of the entity may give the value away.
     """
 
     kind: str
@@ -54,6 +80,8 @@ class Relation:
     asks: tuple[str, ...]
     plural: str | None
     group: str
+    tells: frozenset[str] = frozenset()
+    named: bool = False
 
     @property
     def id(self) -> str:
@@ -63,7 +91,59 @@ class Relation:
     @property
     def held_back(self) -> bool:
         """Whether it is kept out of training, for every kind alike."""
-        return zlib.crc32(self.name.encode()) % _HELD_BACK == 0
+        return zlib.crc32(self.name.removesuffix(" of").encode()) % _HELD_BACK == 0
+
+    def words(self, stored: str) -> str:
+        """Return a stored name of it as a noun phrase: the usual name for ``founded_in``.
+
+        Args:
+            stored: The name in the style of a store.
+        """
+        words = verbalise(stored).lower()
+        for name in self.spoken:
+            if words == verbalise(name).lower():
+                return name
+        return self.name
+
+    @property
+    def sums_up(self) -> bool:
+        """Whether its value says in short what the entity is."""
+        return "*" in self.tells
+
+    def overlaps(self, other: Relation) -> bool:
+        """Whether a value of one may be taken for an answer about the other."""
+        return self.group == other.group or self.name in other.tells or other.name in self.tells
+
+    @property
+    def value_kind(self) -> str | None:
+        """The kind of entity that its values are, if they are entities."""
+        return _ENTITY_VALUES.get(self.value)
+
+    @property
+    def inverse(self) -> bool:
+        """Whether it is another relation told from its value."""
+        return not self.spoken
+
+    def turned_round(self) -> Relation:
+        """Return the relation told from its value: ``founder of`` for ``founder``.
+
+        Raises:
+            ValueError: Its values are no entities.
+        """
+        if self.value_kind is None:
+            raise ValueError(f"The values of {self.id} are no entities: {self.value}.")
+        asks = _INVERSE_PEOPLE if self.kind in _PEOPLE else _INVERSE_THINGS
+        name = f"{self.name} of"
+        return Relation(
+            kind=self.value_kind,
+            name=name,
+            stored=(name,),
+            spoken=(),
+            value=f"{{{self.kind}}}",
+            asks=tuple(ask.replace("{p}", self.name) for ask in asks),
+            plural=None,
+            group=name,
+        )
 
     @property
     def value_type(self) -> str:
@@ -93,6 +173,13 @@ def load_words() -> dict[str, tuple[str, ...]]:
         name: tuple(word.strip() for line in lines for word in line.split(",") if word.strip())
         for name, lines in _sections(text)
     }
+
+
+@functools.cache
+def load_name_patterns() -> dict[str, tuple[str, ...]]:
+    """Return the patterns of names by kind of entity."""
+    text = (resources.files(__package__) / "tables" / "names.txt").read_text(encoding="utf-8")
+    return {kind: tuple(lines) for kind, lines in _sections(text)}
 
 
 @functools.cache
@@ -132,4 +219,6 @@ def _parse_head(kind: str, line: str, asks: tuple[str, ...]) -> Relation:
         asks=asks,
         plural=settings.get("many"),
         group=settings.get("group", name),
+        tells=frozenset(filter(None, settings.get("tells", "").split(","))),
+        named="named" in settings,
     )

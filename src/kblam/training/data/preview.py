@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from kblam.training.data._index import WorldIndex
 from kblam.training.data.instructions import general_instructions
 from kblam.training.data.questions import TrainingQuestion, generate_questions
-from kblam.training.data.world import World, generate_world
+from kblam.training.data.world import generate_world
 
-__all__ = ["answer_text", "preview"]
-
-
-def answer_text(world: World, question: TrainingQuestion) -> str:
-    """Return the answer as a reader sees it, the values in their places."""
-    return "".join(
-        world.facts[part].value if isinstance(part, int) else part for part in question.answer
-    )
+__all__ = ["preview"]
 
 
 def preview(num: int = 20, seed: int = 0, *, num_facts: int = 2000) -> str:
@@ -31,7 +25,7 @@ def preview(num: int = 20, seed: int = 0, *, num_facts: int = 2000) -> str:
     counts = Counter(question.kind for question in questions)
     shares = ", ".join(f"{kind} {n / len(questions):.0%}" for kind, n in counts.most_common())
     lines = [
-        f"{len(world.facts)} facts of {len(world.kinds)} entities, "
+        f"{len(world.facts)} facts of {len(world.entity_kinds)} entities, "
         f"{len({relation.id for relation in world.relations})} relations",
         f"Kinds of questions: {shares}",
         "",
@@ -40,20 +34,21 @@ def preview(num: int = 20, seed: int = 0, *, num_facts: int = 2000) -> str:
         "",
         "Questions",
     ]
+    index = WorldIndex(world)
     for question in questions[:num]:
-        lines.extend(_show(world, question))
+        lines.extend(_show(index, question))
     lines += ["", "General instructions"]
     lines.extend(f"  {text}" for text in general_instructions(max(3, num // 4), seed))
     return "\n".join(lines)
 
 
-def _show(world: World, question: TrainingQuestion) -> list[str]:
+def _show(index: WorldIndex, question: TrainingQuestion) -> list[str]:
     lines = [f"  [{question.kind}] {question.question}"]
     if question.system is not None:
         lines.append(f"      system: {question.system}")
     lines.extend(f"      {role}: {text}" for role, text in question.history)
-    lines.append(f"      -> {answer_text(world, question) or '(refuse)'}")
-    for index in question.near[:2]:
-        fact = world.facts[index]
+    lines.append(f"      -> {index.text(question.answer) or '(refuse)'}")
+    for number in question.near[:2]:
+        fact = index.world.facts[number]
         lines.append(f"      near: {fact.entity} | {fact.property} | {fact.value}")
     return lines

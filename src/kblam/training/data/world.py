@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from typing import Literal
 
 from kblam.errors import ConfigError
 from kblam.knowledge import Triple
-from kblam.training.data._names import make_name, variant
 from kblam.training.data._tables import Relation, load_relations
-from kblam.training.data._values import make_value
+from kblam.training.data._templates import fill, make_name, variant
 
-__all__ = ["Split", "World", "generate_world", "is_validation_name"]
+__all__ = ["Split", "World", "generate_world", "is_validation_name", "relations_by_kind"]
 
 Split = Literal["train", "validation"]
 
@@ -22,6 +24,9 @@ _VALIDATION_NAMES = 8
 _WEIGHTS = {"person": 6.0, "employee": 3.0, "company": 4.0, "object": 3.0, "product": 2.0,
             "institute": 2.0, "city": 2.0, "building": 1.5}  # fmt: skip
 _MAX_PROPERTIES = 8
+_INVERSE = 0.05
+_TWIN = 0.25
+_NAME_TRIES = 200
 
 
 @dataclass(frozen=True)
@@ -31,30 +36,42 @@ class World:
     Attributes:
         facts: The facts, in random order.
         relations: The relation of each fact, in the same order.
-        kinds: The kind of each entity, by its name.
+        entity_kinds: The kind of each entity, by its name.
         split: The part of the data it belongs to.
-        by_entity: The indices of each entity's facts.
-        values: All values, in lower case.
     """
 
     facts: tuple[Triple, ...]
     relations: tuple[Relation, ...]
-    kinds: dict[str, str]
+    entity_kinds: Mapping[str, str]
     split: Split = "train"
-    by_entity: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    values: frozenset[str] = frozenset()
 
-    @property
-    def entity_kinds(self) -> dict[str, str]:
-        """The kind of each entity, by its name."""
-        return self.kinds
+    @cached_property
+    def by_entity(self) -> Mapping[str, tuple[int, ...]]:
+        """The indices of each entity's facts."""
+        indices: dict[str, list[int]] = {}
+        for index, fact in enumerate(self.facts):
+            indices.setdefault(fact.entity, []).append(index)
+        return {name: tuple(found) for name, found in indices.items()}
 
-    def matching(self, entity: str, relation: str) -> tuple[int, ...]:
-        """Return the indices of an entity's facts of a relation, by the relation's id."""
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the facts, for caches of what was made of them."""
+        digest = hashlib.sha256()
+        for fact in self.facts:
+            digest.update("\x1f".join((fact.entity, fact.property, fact.value, "\n")).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def values(self) -> frozenset[str]:
+        """All values, in lower case."""
+        return frozenset(fact.value.lower() for fact in self.facts)
+
+    def matching(self, entity: str, relation: Relation) -> tuple[int, ...]:
+        """Return the indices of an entity's facts of a relation."""
         return tuple(
             index
             for index in self.by_entity.get(entity, ())
-            if self.relations[index].id == relation
+            if self.relations[index].id == relation.id
         )
 
 
@@ -99,16 +116,11 @@ def generate_world(num_facts: int, seed: int, *, split: Split = "train") -> Worl
         builder.add_entity()
     rows = builder.rows[:num_facts]
     builder.rng.shuffle(rows)
-    by_entity: dict[str, list[int]] = {}
-    for index, (fact, _) in enumerate(rows):
-        by_entity.setdefault(fact.entity, []).append(index)
     return World(
         facts=tuple(fact for fact, _ in rows),
         relations=tuple(relation for _, relation in rows),
-        kinds={name: builder.kinds[name] for name in by_entity},
+        entity_kinds={fact.entity: builder.kinds[fact.entity] for fact, _ in rows},
         split=split,
-        by_entity={name: tuple(indices) for name, indices in by_entity.items()},
-        values=frozenset(fact.value.lower() for fact, _ in rows),
     )
 
 
@@ -133,7 +145,7 @@ class _Builder:
             return
         relations = self._choose(kind)
         self._describe(name, kind, relations)
-        if self.rng.random() < 0.25:
+        if self.rng.random() < _TWIN:
             twin = self._new_name(kind, like=name)
             if twin is not None:
                 # Half the properties in common, so that only the name tells the facts apart.
@@ -141,14 +153,18 @@ class _Builder:
                 self._describe(twin, kind, self._choose(kind, shared))
 
     def _new_name(self, kind: str, *, like: str | None = None) -> str | None:
-        for _ in range(200):
+        for _ in range(_NAME_TRIES):
             name = make_name(self.rng, kind) if like is None else variant(self.rng, kind, like)
-            if name.lower() in self._taken:
-                continue
-            if is_validation_name(name) == (self.split == "validation"):
-                self._taken.add(name.lower())
+            if self._take(name):
                 return name
         return None
+
+    def _take(self, name: str) -> bool:
+        """Keep a name for a new entity, if it is free and of this split."""
+        if name.lower() in self._taken or is_validation_name(name) != (self.split == "validation"):
+            return False
+        self._taken.add(name.lower())
+        return True
 
     def _choose(self, kind: str, chosen: list[Relation] | None = None) -> list[Relation]:
         """Choose an entity's relations, at most one of each group."""
@@ -174,8 +190,17 @@ class _Builder:
             count = 1
             if relation.plural is not None and self.rng.random() < 0.6:
                 count = self.rng.randint(2, 4)
-            values = dict.fromkeys(make_value(self.rng, relation.value, name) for _ in range(count))
+            values = dict.fromkeys(fill(self.rng, relation.value, name) for _ in range(count))
             self.rows.extend((Triple(name, stored, value), relation) for value in values)
+            if relation.value_kind is not None and self.rng.random() < _INVERSE:
+                self._turn_round(self.rows[-1][0], relation)
+
+    def _turn_round(self, fact: Triple, relation: Relation) -> None:
+        """Add the fact told from its value: Ann Lee is the founder of Acme."""
+        if self._take(fact.value):
+            other = relation.turned_round()
+            self.kinds[fact.value] = other.kind
+            self.rows.append((Triple(fact.value, other.name, fact.entity), other))
 
     def _property(self, relation: Relation, style: float) -> str:
         """Return a name of the relation, written in one of the styles that stores use."""
@@ -183,9 +208,9 @@ class _Builder:
         name = names[0] if self.rng.random() < 0.8 else self.rng.choice(names)
         words = name.replace("_", " ").replace("-", " ").split(" ")
         if style < 0.60:
-            return " ".join(words) if "_" in name else name
+            return name.replace("_", " ")
         if style < 0.76:
             return "_".join(words)
         if style < 0.86:
             return words[0] + "".join(part[:1].upper() + part[1:] for part in words[1:])
-        return name.replace("_", " ")[:1].upper() + name.replace("_", " ")[1:]
+        return name[:1].upper() + name[1:].replace("_", " ")

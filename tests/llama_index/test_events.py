@@ -24,6 +24,8 @@ from llama_index.core.llms import ChatMessage
 
 from kblam_integrations.llama_index import KBLaMLLM, KBLaMQueryEngine
 
+pytestmark = pytest.mark.weights  # of the sentence encoder
+
 QUESTION = "What is the launch code of Aurora?"
 MESSAGES = [ChatMessage(role="user", content=QUESTION)]
 

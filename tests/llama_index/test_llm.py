@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from llama_index.core import PromptTemplate, Settings
+from llama_index.core.callbacks import CallbackManager
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import LLM, ChatMessage, ImageBlock, MessageRole, TextBlock
 from llama_index.core.memory import ChatMemoryBuffer
@@ -23,6 +24,8 @@ from kblam.errors import (
     UnsupportedSourceError,
 )
 from kblam_integrations.llama_index import KBLaMLLM
+
+pytestmark = pytest.mark.weights  # of the sentence encoder
 
 FACTS = [
     ("Aurora", "launch code", "QX-7719"),
@@ -181,7 +184,9 @@ def test_a_change_of_the_facts_is_seen_by_the_next_call(weights: dict[str, str])
 
 
 def test_other_facts_on_the_same_weights(llm: KBLaMLLM) -> None:
+    llm.callback_manager = CallbackManager([])
     other = llm.with_kb([("Aurora", "launch code", "ZZ-1")], max_new_tokens=3)
+    assert other.callback_manager is llm.callback_manager
     assert other.kblam.base is llm.kblam.base
     assert other.max_new_tokens == 3
     assert other.complete(QUESTION).raw["citations"][0]["value"] == "ZZ-1"

@@ -17,6 +17,8 @@ from llama_index.core.tools import QueryEngineTool
 from kblam.errors import ConfigError, UnsupportedSourceError
 from kblam_integrations.llama_index import KBLaMLLM, KBLaMQueryEngine
 
+pytestmark = pytest.mark.weights  # of the sentence encoder
+
 QUESTION = "What is the launch code of Aurora?"
 CODE = "The launch code of Aurora is QX-7719."
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 __all__ = ["Worker"]
 
@@ -35,12 +35,6 @@ class Worker:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kblam")
 
-    async def call(self, function: Callable[[], T]) -> T:
-        """Await what ``function`` returns, or get the error it raises."""
-        context = contextvars.copy_context()  # spans and traces of the caller
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, context.run, function)
-
     async def iterate(
         self, generate: Callable[[], Generator[T, None, None]]
     ) -> AsyncGenerator[T, None]:
@@ -58,7 +52,7 @@ class Worker:
         def post(item: _Item[T] | _End) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        context: Any = contextvars.copy_context()
+        context = contextvars.copy_context()  # spans and traces of the caller
         future = self._pool.submit(context.run, _drain, generate, post, left)
         try:
             while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ThinkingBlock
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 
 from kblam.errors import UnsupportedMessageError
 
@@ -50,7 +50,7 @@ def _text(message: ChatMessage) -> str:
     for block in message.blocks:
         if isinstance(block, TextBlock):
             parts.append(block.text)
-        elif not isinstance(block, ThinkingBlock):  # another model's notes are not part of a turn
+        elif block.block_type != "thinking":  # another model's notes are not part of a turn
             raise UnsupportedMessageError(
                 f"Expected text in a chat message, got a {type(block).__name__}. "
                 "KBLaMLLM reads text only: remove the block, or describe it in words."

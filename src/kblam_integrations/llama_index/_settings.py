@@ -32,8 +32,8 @@ __all__ = ["KnowledgeLLMSettings"]
 # What belongs to loaded weights; a KBLaM brings them along.
 _OF_THE_WEIGHTS = ("adapter", "encoder", "tokenizer", "device", "dtype")
 _OF_ANSWERS = ("grounding", "refusal", "refusal_threshold")
-# Of the process, not of the configuration.
-_UNPICKLED = frozenset({"callback_manager", "rate_limiter"})
+# Left out where a model is pickled.
+_OF_THE_PROCESS = frozenset({"callback_manager", "rate_limiter"})
 
 
 class KnowledgeLLMSettings(LLM):
@@ -135,8 +135,8 @@ class KnowledgeLLMSettings(LLM):
             UnsupportedSourceError: ``kb`` is nothing that can be read as facts.
         """
         other = type(self)(**{**self._configuration(), **settings, "kb": kb})
-        other.callback_manager = self.callback_manager
-        other.rate_limiter = self.rate_limiter
+        for name in self.model_fields_set & _OF_THE_PROCESS:
+            setattr(other, name, getattr(self, name))
         return other
 
     @field_serializer("kb", "model", *_OF_THE_WEIGHTS)
@@ -182,7 +182,7 @@ class KnowledgeLLMSettings(LLM):
         return self._options(arguments), view
 
     def _configuration(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.model_fields_set - _UNPICKLED}
+        return {name: getattr(self, name) for name in self.model_fields_set - _OF_THE_PROCESS}
 
     def __reduce__(self) -> tuple[Any, ...]:
         configuration = self._configuration()

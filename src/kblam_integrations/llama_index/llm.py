@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import aclosing, closing
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -77,7 +77,7 @@ class KBLaMLLM(KnowledgeLLMSettings):
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Reply to a conversation while the event loop stays free."""
-        answer = await self._worker.call(partial(self._ask, to_messages(messages), kwargs))
+        answer = await self._aask(to_messages(messages), kwargs)
         return chat_response(answer.text, answer)
 
     @llm_chat_callback()
@@ -107,8 +107,7 @@ class KBLaMLLM(KnowledgeLLMSettings):
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponse:
         """Reply to a prompt while the event loop stays free."""
-        messages = self._as_messages(prompt, formatted)
-        answer = await self._worker.call(partial(self._ask, messages, kwargs))
+        answer = await self._aask(self._as_messages(prompt, formatted), kwargs)
         return completion_response(answer.text, answer)
 
     @llm_completion_callback()
@@ -130,6 +129,15 @@ class KBLaMLLM(KnowledgeLLMSettings):
     def _ask(self, messages: _Messages, arguments: Mapping[str, Any]) -> Answer:
         options, view = self._of_call(arguments)
         return self._kblam.ask(messages, options, view=view)
+
+    async def _aask(self, messages: _Messages, arguments: Mapping[str, Any]) -> Answer:
+        # Streamed, because a stream can be ended: who cancels this call, ends the generation.
+        last: _Piece = ("", "", None)
+        pieces = self._worker.iterate(partial(self._pieces, messages, arguments))
+        async with aclosing(pieces):
+            async for piece in pieces:
+                last = piece
+        return cast("Answer", last[2])
 
     def _pieces(
         self, messages: _Messages, arguments: Mapping[str, Any]

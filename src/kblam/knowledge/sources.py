@@ -78,7 +78,8 @@ class JsonlSource(_FileSource):
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
-                yield _located(line, f"{self.path}, line {number}")
+                place = f"{self.path}, line {number}"
+                yield _located(_parsed(line, place), place)
 
 
 class CsvSource(_FileSource):
@@ -135,8 +136,15 @@ class CsvSource(_FileSource):
 
 
 def _located(item: Any, place: str) -> Triple:
-    """Make a triple of an item or of a line of JSON, and name the place where that fails."""
+    """Make a triple of an item, and name the place where that fails."""
     try:
-        return as_triple(json.loads(item) if isinstance(item, str) else item)
-    except (FactError, json.JSONDecodeError) as error:
+        return as_triple(item)
+    except FactError as error:
         raise FactError(f"{place}: {error}") from error
+
+
+def _parsed(line: str, place: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise FactError(f"{place}: expected a JSON object, got {line!r:.100} ({error}).") from error

@@ -1,0 +1,157 @@
+"""Whatever is done to a store, it agrees with a plain model of it."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from kblam.knowledge import FactVectors, KnowledgeStore, ListSource, Triple, sync
+
+entities = st.sampled_from(["Acme", "Borealis", "Cirrus"])
+properties = st.sampled_from(["founder", "hasProduct", "product"])
+values = st.sampled_from(["Ann", "Bo", "anvils", "rockets"])
+metadata = st.sampled_from([{}, {"team": "red"}, {"team": "blue"}])
+named = st.one_of(st.none(), st.sampled_from(["1", "2"]))
+triples = st.builds(Triple, entities, properties, values, metadata=metadata)
+any_triples = st.builds(Triple, entities, properties, values, id=named, metadata=metadata)
+
+
+class Embedder:
+    """Embeds a text as two numbers of its hash."""
+
+    name, dimension = "pair", 2
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        self.seen.extend(texts)
+        return np.array([vector(text) for text in texts], np.float32).reshape(-1, 2)
+
+
+def vector(text: str) -> np.ndarray:
+    angle = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
+    return np.array([np.cos(angle), np.sin(angle)], np.float32)
+
+
+def key(triple: Triple) -> tuple[str, str, str]:
+    return triple.entity, triple.property, triple.value
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """A store in memory beside the set of what it must say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = KnowledgeStore()
+        self.model: dict[tuple[str, str, str], dict[str, str]] = {}
+        self.embedder = Embedder()
+        self.red = self.store.view(team="red")
+        self.vectors: dict[bool, FactVectors | None] = {False: None, True: None}
+        self.fingerprints = {self.store.fingerprint: 0}
+
+    @rule(added=st.lists(triples, max_size=4))
+    def add(self, added: list[Triple]) -> None:
+        before = len(self.model)
+        for triple in added:
+            self.model.setdefault(key(triple), dict(triple.metadata))
+        assert self.store.add(added) == len(self.model) - before
+
+    @rule(new=st.lists(triples, max_size=3))
+    def upsert(self, new: list[Triple]) -> None:
+        touched = {key(triple)[:2] for triple in new}
+        for content in [content for content in self.model if content[:2] in touched]:
+            del self.model[content]
+        for triple in new:
+            self.model[key(triple)] = dict(triple.metadata)
+        self.store.upsert(new)
+
+    @rule(new=any_triples)
+    def upsert_by_id(self, new: Triple) -> None:
+        old = self.store.get(new.id) if new.id else None
+        self.store.upsert(new)
+        if new.id is None:
+            self.model = {c: m for c, m in self.model.items() if c[:2] != key(new)[:2]}
+        elif old is not None:
+            del self.model[key(old)]
+        self.model[key(new)] = dict(new.metadata)
+
+    @rule(entity=st.none() | entities, name=st.none() | properties)
+    def remove(self, entity: str | None, name: str | None) -> None:
+        if entity is None and name is None:
+            return
+        gone = [c for c in self.model if entity in (None, c[0]) and name in (None, c[1])]
+        for content in gone:
+            del self.model[content]
+        assert self.store.remove(entity=entity, property=name) == len(gone)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def remove_by_id(self, data: st.DataObject) -> None:
+        fact = data.draw(st.sampled_from(sorted(self.store, key=lambda fact: fact.id)))
+        assert self.store.remove(id=fact.id) == 1
+        del self.model[key(fact)]
+
+    @rule(source=st.lists(triples, max_size=6))
+    def synchronise(self, source: list[Triple]) -> None:
+        wanted: dict[tuple[str, str, str], dict[str, str]] = {}
+        for triple in source:
+            wanted.setdefault(key(triple), dict(triple.metadata))
+        report = sync(self.store, ListSource(source))
+        assert report.added == len(wanted.keys() - self.model.keys())
+        assert report.removed == len(self.model.keys() - wanted.keys())
+        self.model = wanted
+
+    @rule()
+    def encode(self) -> None:
+        self.store.encode(self.embedder)
+        assert self.store.encode(self.embedder) == 0
+        assert len(self.store.vectors("pair")) == len(self.model)
+
+    @rule(red=st.booleans())
+    def read_vectors(self, red: bool) -> None:
+        view = self.red if red else None
+        patched = self.store.vectors("pair", view, previous=self.vectors[red])
+        anew = self.store.vectors("pair", view)
+        assert patched.fact_ids == anew.fact_ids
+        assert sorted(patched.pending) == sorted(anew.pending)
+        assert patched.fingerprint == anew.fingerprint == self.store.fingerprint
+        np.testing.assert_array_equal(patched.rows, anew.rows)
+        np.testing.assert_array_equal(patched.keys, anew.keys)
+        np.testing.assert_array_equal(patched.values, anew.values)
+        for row, fact in enumerate(self.store.get_many(patched.fact_ids)):
+            assert fact is not None
+            np.testing.assert_array_equal(patched.keys[row], vector(fact.key_text).astype("f2"))
+            np.testing.assert_array_equal(patched.values[row], vector(fact.value_text).astype("f2"))
+        self.vectors[red] = patched
+
+    @invariant()
+    def agrees_with_the_model(self) -> None:
+        assert {key(fact): dict(fact.metadata) for fact in self.store} == self.model
+        assert len(self.store) == len(self.model)
+        red = [c for c, m in self.model.items() if m.get("team") == "red"]
+        assert sorted(map(key, self.store.facts(self.red))) == sorted(red)
+
+    @invariant()
+    def is_sound(self) -> None:
+        self.store.check()
+        alive: set[str] = set()
+        for change in self.store.journal():
+            (alive.discard if change.op == "remove" else alive.add)(change.fact_id)
+        assert alive == {fact.id for fact in self.store}
+
+    @invariant()
+    def fingerprint_tells_states_apart(self) -> None:
+        sequence = self.store.sequence
+        assert self.fingerprints.setdefault(self.store.fingerprint, sequence) == sequence
+
+    def teardown(self) -> None:
+        self.store.close()
+
+
+TestStore = StoreMachine.TestCase
+TestStore.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

@@ -1,0 +1,114 @@
+"""Lists, JSON lines and CSV as sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kblam.errors import FactError, StoreError
+from kblam.knowledge import (
+    CsvSource,
+    JsonlSource,
+    KnowledgeStore,
+    ListSource,
+    Triple,
+    TripleSource,
+    VersionedSource,
+)
+
+
+def test_list_source_can_be_read_again() -> None:
+    source = ListSource(iter([("Acme", "founder", "Ann"), Triple("Acme", "product", "anvils")]))
+    assert isinstance(source, TripleSource)
+    assert source.count() == 2
+    assert list(source.triples()) == list(source.triples())
+
+
+def test_jsonl(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text(
+        '\ufeff{"entity": "Acme", "property": "founder", "value": "Ann Élan", "id": "7"}\n'
+        "\n"
+        '{"entity": "Acme", "property": "staff", "value": 41, "metadata": {"year": 2020}}\n',
+        encoding="utf-8",
+    )
+    source = JsonlSource(path)
+    assert isinstance(source, VersionedSource)
+    assert list(source.triples()) == [
+        Triple("Acme", "founder", "Ann Élan", id="7"),
+        Triple("Acme", "staff", "41", metadata={"year": 2020}),
+    ]
+    assert source.count() is None
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: expected a JSON object"),
+        ("[1, 2]", "line 2: .* 2 parts"),
+        ('{"entity": "Acme", "property": "founder", "value": ""}', "line 2: The value"),
+        ('{"entity": "Acme", "value": "Ann"}', "line 2: .*property missing"),
+    ],
+)
+def test_jsonl_names_the_bad_line(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "facts.jsonl"
+    good = json.dumps(Triple("Acme", "founder", "Ann").to_dict())
+    path.write_text(f"{good}\n{line}\n", encoding="utf-8")
+    with pytest.raises(FactError, match=message):
+        list(JsonlSource(path).triples())
+
+
+def test_csv(tmp_path: Path) -> None:
+    path = tmp_path / "facts.csv"
+    path.write_text(
+        'name;field;content;team\nAcme;motto;"bigger; ""better""\nfaster";red\nAcme;founder;Ann;\n',
+        encoding="utf-8",
+    )
+    source = CsvSource(path, entity="name", property="field", value="content", delimiter=";")
+    assert list(source.triples()) == [
+        Triple("Acme", "motto", 'bigger; "better"\nfaster', metadata={"team": "red"}),
+        Triple("Acme", "founder", "Ann"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "name,property,value\nAcme,founder,Ann\n",
+            "has the columns name, property, value; entity",
+        ),
+        ("", "has the columns \\(none\\)"),
+        ("entity,property,value\nAcme,founder,Ann,Bo\n", "line 2: more cells"),
+        ("entity,property,value\nAcme,founder,\n", "line 2: .*value missing"),
+        ("entity,property,value\nAcme,founder\n", "line 2: .*value missing"),
+        ("entity,property,value\nAcme,founder, \n", "line 2: The value"),
+    ],
+)
+def test_csv_names_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "facts.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(FactError, match=message):
+        list(CsvSource(path).triples())
+
+
+@pytest.mark.parametrize("kind", [JsonlSource, CsvSource])
+def test_a_missing_file_is_named(tmp_path: Path, kind: type[JsonlSource]) -> None:
+    with pytest.raises(StoreError, match=r"There is no file .*none\.here"):
+        kind(tmp_path / "none.here")
+
+
+def test_a_source_of_ones_own() -> None:
+    class Inventory:
+        def triples(self) -> Iterator[Triple]:
+            yield Triple("bolt M4", "stock", "1,240 pieces")
+
+        def count(self) -> int | None:
+            return None
+
+    assert isinstance(Inventory(), TripleSource)
+    with KnowledgeStore.from_source(Inventory(), progress=True) as store:
+        assert [fact.value for fact in store] == ["1,240 pieces"]

@@ -39,6 +39,19 @@ _GENERIC = (
     "{e} - {p}?",
     "{p} of {e}?",
     "As for {e}: what is the {p} on record?",
+    "The {p} of {e}, please.",
+    "I forgot the {p} of {e}. What is it?",
+    "Could you remind me of {e}'s {p}?",
+    "Any idea what {e}'s {p} is?",
+    "May I ask what the {p} of {e} is?",
+    "For {e}, I need the {p}.",
+    "Find out the {p} of {e}.",
+    "Complete the sentence: The {p} of {e} is",
+    "Fill in the blank: the {p} of {e} is ____.",
+    "A customer wants to know the {p} of {e}.",
+    "Concerning {e}, what can you say about the {p}?",
+    "If somebody asks me for the {p} of {e}, what do I say?",
+    "The form has a field for {e}'s {p}. What do I write there?",
 )
 _GENERIC_PERSON = (
     "Who is the {p} of {e}?",
@@ -54,6 +67,15 @@ _GENERIC_PERSON = (
     "Who is listed as the {p} of {e}?",
     "{e}: who is the {p}?",
     "{p} of {e}?",
+    "I forgot who {e}'s {p} is.",
+    "The {p} of {e}, please: what is the name?",
+    "Could you remind me who the {p} of {e} is?",
+    "Any idea who {e}'s {p} is?",
+    "I need the name of {e}'s {p}.",
+    "Find out who the {p} of {e} is.",
+    "Complete the sentence: The {p} of {e} is",
+    "A customer wants to know who {e}'s {p} is.",
+    "Of all people, who is {e}'s {p}?",
 )
 _GENERIC_MANY = (
     "What are the {p} of {e}?",
@@ -82,6 +104,14 @@ _OPENERS = frozenset(
      "in", "on", "to", "of", "for", "from", "by", "at", "under", "with", "as", "into", "against",
      "after", "before", "until", "since", "up", "among", "around", "about", "over", "can", "could",
      "do", "does", "is", "am", "please"}
+)  # fmt: skip
+#: Verbs after "who" that change places in an indirect question.
+_AUXILIARIES = frozenset(
+    {"is", "was", "are", "were", "did", "does", "do", "has", "had", "have", "can", "may", "must"}
+)
+_INDIRECT = (
+    "Do you know {q}?", "Could you tell me {q}?", "I wonder {q}.", "Please find out {q}.",
+    "Can you say {q}?", "I would like to know {q}.", "Does anybody know {q}?",
 )  # fmt: skip
 #: First words of orders, which no "Question:" can stand before.
 _ORDERS = frozenset(
@@ -229,6 +259,9 @@ def dress(rng: Random, question: str) -> str:
         return _small(question).rstrip("?.")
     if form < 0.83:
         return question.lower().rstrip("?.")
+    subject = question.split(" ", 2)[:2]
+    if form < 0.87 and subject[0] == "Who" and subject[1] not in _AUXILIARIES:
+        return rng.choice(_INDIRECT).replace("{q}", f"w{question[1:].rstrip('?')}")
     if form < 0.91:
         order = question.partition(" ")[0].lower() in _ORDERS
         lead = rng.choice(_GREETINGS if order else _LEADS)

@@ -15,7 +15,7 @@ __all__ = ["TrainingQuestion", "WorldIndex", "joined"]
 _OWN_NEAR = 4
 _MAX_NEAR = 6
 _MIN_ALIKE = 2
-_LOOK_AT = 40
+_LOOK_AT = 8
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,135 @@
+"""Training examples as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kblam._engine import Engine
+from kblam._prompt import tokenize
+from kblam.knowledge import Triple
+from kblam.training.data import TrainingQuestion
+
+__all__ = ["IGNORED", "Batch", "Example", "collate", "question_example", "text_example"]
+
+IGNORED = -100
+_MAX_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt and the answer to learn.
+
+    Attributes:
+        prompt: Tokens up to where the answer begins.
+        answer: Tokens of the answer.
+        labels: Per answer token, the token to be written by the language model, or IGNORED
+            inside copied values.
+        starts: Per answer token, the fact (an index into the corpus) whose value starts
+            there, or IGNORED.
+        kind: ``"answer"``, ``"refuse"`` or ``"general"``.
+    """
+
+    prompt: list[int]
+    answer: list[int]
+    labels: list[int]
+    starts: list[int]
+    kind: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B examples, padded on the right.
+
+    Attributes:
+        input_ids: (B, T).
+        attention_mask: (B, T).
+        prompt_mask: True on the prompts' tokens, (B, T).
+        last: Position of each prompt's last token, (B,).
+        labels: Token that the language model should write next, (B, T), or IGNORED.
+        starts: Fact whose value should start next, (B, T), or IGNORED.
+        refuse: 1 where a refusal is right, (B,).
+        general: True on general prompts, (B,).
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    prompt_mask: Tensor
+    last: Tensor
+    labels: Tensor
+    starts: Tensor
+    refuse: Tensor
+    general: Tensor
+
+
+def question_example(
+    engine: Engine, facts: Sequence[Triple], question: TrainingQuestion, refusal: str
+) -> Example:
+    """The tokens of a question and of its answer, values marked as copied."""
+    messages = [{"role": role, "content": text} for role, text in question.history]
+    if question.system is not None:
+        messages.insert(0, {"role": "system", "content": question.system})
+    messages.append({"role": "user", "content": question.question})
+    prompt = tokenize(engine.tokenizer, messages)
+    answer: list[int] = []
+    labels: list[int] = []
+    starts: list[int] = []
+    parts: Sequence[str | int] = question.answer if question.gold else (refusal,)
+    for position, part in enumerate(parts):
+        if isinstance(part, int):
+            value = engine.value_tokens(facts[part].value_text)
+            tokens = list(value.later if answer else value.first)
+            labels += [IGNORED] * len(tokens)
+            starts += [part] + [IGNORED] * (len(tokens) - 1)
+        else:
+            # A value is written with the space before it, so the text before it has none.
+            text = part.rstrip(" ") if position + 1 < len(parts) else part
+            tokens = list(engine.tokenizer.encode(text, add_special_tokens=False)) if text else []
+            labels += tokens
+            starts += [IGNORED] * len(tokens)
+        answer += tokens
+    end = engine.end_tokens[:1]
+    return Example(
+        prompt,
+        answer + end,
+        labels + end,
+        starts + [IGNORED] * len(end),
+        "answer" if question.gold else "refuse",
+    )
+
+
+def text_example(prompt: list[int], continuation: list[int]) -> Example:
+    """A general prompt with the base's own continuation: nothing to learn but to stay."""
+    nothing = [IGNORED] * len(continuation)
+    return Example(prompt, continuation, nothing, nothing, "general")
+
+
+def collate(examples: Sequence[Example], pad_token: int, device: torch.device) -> Batch:
+    """Pad examples on the right; very long ones are cut."""
+    longest = min(_MAX_TOKENS, max(len(e.prompt) + len(e.answer) for e in examples))
+    shape = (len(examples), longest)
+    ids = torch.full(shape, pad_token)
+    attention, prompts = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.bool)
+    labels, starts = torch.full(shape, IGNORED), torch.full(shape, IGNORED)
+    last = torch.zeros(len(examples), dtype=torch.long)
+    for row, example in enumerate(examples):
+        tokens = (example.prompt + example.answer)[:longest]
+        begin = min(len(example.prompt), longest)
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        attention[row, : len(tokens)] = 1
+        prompts[row, :begin] = True
+        last[row] = begin - 1
+        # The token before predicts: labels stand one place to the left.
+        room = len(tokens) - begin
+        labels[row, begin - 1 : begin - 1 + room] = torch.tensor(example.labels[:room])
+        starts[row, begin - 1 : begin - 1 + room] = torch.tensor(example.starts[:room])
+    tensors = (ids, attention, prompts, last, labels, starts)
+    kinds = [example.kind for example in examples]
+    return Batch(
+        *(tensor.to(device) for tensor in tensors),
+        refuse=torch.tensor([float(kind == "refuse") for kind in kinds], device=device),
+        general=torch.tensor([kind == "general" for kind in kinds], device=device),
+    )

@@ -1,0 +1,58 @@
+"""Which facts a training question is shown: a knowledge base of any size, hard ones first."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kblam.training.corpus import Corpus
+
+__all__ = ["choose_candidates"]
+
+_SMALLEST_BASE = 10
+
+
+def choose_candidates(
+    corpus: Corpus, questions: list[int], count: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw a knowledge base per question and take its facts most like the question.
+
+    Its size is drawn log-uniformly from 10 to all facts. Entities come and go whole, as they
+    do in a real base, so that the other properties of the entity asked about are nearly
+    always there. Gold facts are always in, in no particular place.
+
+    Args:
+        corpus: Facts and questions.
+        questions: B indices.
+        count: K facts each.
+        rng: Source of randomness.
+
+    Returns:
+        Fact indices (B, K), and True on gold ones (B, K).
+    """
+    total = len(corpus.facts)
+    similarity = corpus.asked[questions] @ corpus.keys.T
+    draw = torch.from_numpy(rng.random((len(questions), int(corpus.entity_of.max()) + 1)))
+    low, high = math.log(min(_SMALLEST_BASE, total)), math.log(total)
+    sizes = np.exp(rng.uniform(low, high, len(questions)))
+    shares = torch.from_numpy(sizes / total)
+    for row, question in enumerate(questions):
+        # What is asked about is in the base, with whatever else is known of it.
+        kept = {*corpus.questions[question].gold, *corpus.questions[question].near}
+        if kept:
+            draw[row, corpus.entity_of[sorted(kept)]] = -1.0
+    inside = draw[:, corpus.entity_of] < shares[:, None]
+    similarity = similarity.masked_fill(~inside, -2.0)
+    for row, question in enumerate(questions):
+        similarity[row, list(corpus.questions[question].gold)] = 2.0
+    chosen = similarity.topk(min(count, total), dim=1).indices
+    gold = torch.zeros_like(chosen, dtype=torch.bool)
+    for row, question in enumerate(questions):
+        order = torch.from_numpy(rng.permutation(chosen.shape[1]))
+        chosen[row] = chosen[row, order]
+        wanted = torch.tensor(corpus.questions[question].gold, dtype=torch.long)
+        gold[row] = torch.isin(chosen[row], wanted)
+    return chosen, gold

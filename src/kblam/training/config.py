@@ -1,0 +1,107 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kblam.errors import ConfigError
+from kblam.weights import DEFAULT_BASE, DEFAULT_ENCODER
+
+__all__ = ["TrainingConfig"]
+
+_DATA_SETTINGS = (
+    "base_model", "encoder", "seed", "num_facts", "num_questions", "num_instructions",
+    "retrieval_questions", "layer_spacing", "first_layer",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How an adapter is trained.
+
+    Attributes:
+        output_dir: Checkpoints, caches, the learning curve and the adapter go here.
+        base_model: Name or folder of the decoder, which stays frozen.
+        encoder: Name or folder of the sentence encoder.
+        seed: For data, weights and order.
+        num_facts: Facts of the synthetic world.
+        num_questions: Questions about them.
+        num_instructions: General prompts that must stay as the base answers them.
+        retrieval_questions: Questions whose hidden states are cached for the first stage.
+        retrieval_steps: Steps of the first stage, selection alone.
+        steps: Steps of the second stage, everything together.
+        batch_size: Questions a step.
+        instructions_per_batch: General prompts a step.
+        learning_rate: Peak, of AdamW, in the second stage; query heads and selection take a
+            third of it.
+        retrieval_learning_rate: Peak in the first stage.
+        warmup: Share of the steps in which it rises.
+        candidates: Facts offered to selection per question in the second stage.
+        first_layer: Selection layer and first knowledge layer; None is two fifths up.
+        layer_spacing: Every so-many-th layer from there attends to facts.
+        query_head: ``"full"`` or ``"lora"``.
+        top_k: Facts that the layers after selection read.
+        kl_weight: Of the divergence from the base on general prompts.
+        selection_weight: Of selection's cross-entropy in the second stage.
+        refusal_weight: Of the refusal estimate's cross-entropy.
+        checkpoint_every: Steps between checkpoints.
+        validation_every: Steps between looks at held-back questions.
+        device: None takes a GPU where there is one.
+    """
+
+    output_dir: str = "runs/kblam"
+    base_model: str = DEFAULT_BASE
+    encoder: str = DEFAULT_ENCODER
+    seed: int = 0
+    num_facts: int = 30_000
+    num_questions: int = 60_000
+    num_instructions: int = 400
+    retrieval_questions: int = 20_000
+    retrieval_steps: int = 800
+    steps: int = 1_500
+    batch_size: int = 28
+    instructions_per_batch: int = 4
+    learning_rate: float = 6e-4
+    retrieval_learning_rate: float = 1e-3
+    warmup: float = 0.03
+    candidates: int = 64
+    first_layer: int | None = None
+    layer_spacing: int = 3
+    query_head: Literal["full", "lora"] = "full"
+    top_k: int = 16
+    kl_weight: float = 1.0
+    selection_weight: float = 0.5
+    refusal_weight: float = 0.5
+    checkpoint_every: int = 100
+    validation_every: int = 100
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (
+            "num_facts", "num_questions", "retrieval_questions", "steps", "batch_size",
+            "candidates", "layer_spacing", "top_k", "checkpoint_every", "validation_every",
+        ):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ConfigError(f"Expected {name} >= 1, got {getattr(self, name)}.")
+        for name in ("num_instructions", "retrieval_steps", "instructions_per_batch"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"Expected {name} >= 0, got {getattr(self, name)}.")
+        if not self.learning_rate > 0.0:
+            raise ConfigError(f"Expected a learning rate > 0, got {self.learning_rate}.")
+        if self.candidates < self.top_k:
+            raise ConfigError(
+                f"Expected at least top_k = {self.top_k} candidates, got {self.candidates}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return dataclasses.asdict(self)
+
+    def data_key(self) -> str:
+        """Names the cached data: equal for runs that train on the same."""
+        chosen = {name: getattr(self, name) for name in _DATA_SETTINGS}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,120 @@
+"""The training corpus: a synthetic world, its questions, and their embeddings, cached."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from kblam.knowledge import TextEmbedder, Triple
+from kblam.training.data import (
+    TrainingQuestion,
+    World,
+    generate_questions,
+    generate_world,
+)
+
+__all__ = ["Corpus", "build_corpus", "embed"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Facts and questions with their embeddings.
+
+    Attributes:
+        facts: M triples.
+        questions: N questions about them.
+        keys: Embedded key texts, (M, E).
+        values: Embedded value texts, (M, E).
+        asked: Embedded questions, (N, E).
+        entity_of: A number per fact, equal for facts of one entity, (M,).
+    """
+
+    facts: tuple[Triple, ...]
+    questions: tuple[TrainingQuestion, ...]
+    keys: Tensor
+    values: Tensor
+    asked: Tensor
+    entity_of: Tensor
+
+
+def embed(
+    encoder: TextEmbedder, texts: Sequence[str], label: str, *, batch: int = 4096
+) -> Tensor:
+    """Embed texts once each, with a progress bar.
+
+    Returns:
+        (N, E) float32, in the order given.
+    """
+    unique = sorted(set(texts), key=len)
+    rows = {text: position for position, text in enumerate(unique)}
+    parts = []
+    with tqdm(total=len(unique), desc=label, unit="text") as bar:
+        for start in range(0, len(unique), batch):
+            part = unique[start : start + batch]
+            parts.append(encoder.encode(part))
+            bar.update(len(part))
+    vectors = np.concatenate(parts)
+    return torch.from_numpy(vectors[[rows[text] for text in texts]])
+
+
+def build_corpus(
+    encoder: TextEmbedder,
+    *,
+    num_facts: int,
+    num_questions: int,
+    seed: int,
+    cache: Path,
+    split: str = "train",
+) -> Corpus:
+    """Generate a world and its questions, and embed them or read the cached embeddings.
+
+    Args:
+        encoder: Embeds.
+        num_facts: M.
+        num_questions: N.
+        seed: Of the world; equal seeds give equal worlds.
+        cache: File for the embeddings.
+        split: ``"train"`` or ``"validation"``, which share neither entities nor all relations.
+    """
+    world: World = generate_world(num_facts, seed, split=split)
+    questions = tuple(generate_questions(world, num_questions, seed + 1))
+    facts = world.facts
+    sizes = {"facts": len(facts), "questions": len(questions)}
+    tensors = _read(cache, sizes)
+    if tensors is None:
+        tensors = {
+            "keys": embed(encoder, [fact.key_text for fact in facts], f"{split} keys"),
+            "values": embed(encoder, [fact.value_text for fact in facts], f"{split} values"),
+            "asked": embed(encoder, [q.question for q in questions], f"{split} questions"),
+        }
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: t.half().contiguous() for name, t in tensors.items()}, cache)
+    entities = {name: i for i, name in enumerate(sorted({fact.entity for fact in facts}))}
+    return Corpus(
+        facts=facts,
+        questions=questions,
+        keys=tensors["keys"].float(),
+        values=tensors["values"].float(),
+        asked=tensors["asked"].float(),
+        entity_of=torch.tensor([entities[fact.entity] for fact in facts]),
+    )
+
+
+def _read(cache: Path, sizes: dict[str, int]) -> dict[str, Tensor] | None:
+    if not cache.is_file():
+        return None
+    tensors = load_file(cache)
+    if tensors["keys"].shape[0] != sizes["facts"] or tensors["asked"].shape[0] != sizes["questions"]:
+        _log.warning("The cached embeddings in %s are of other data; embedding again.", cache)
+        return None
+    return tensors

@@ -1,0 +1,76 @@
+"""General prompts with the base model's own continuations: what must not change."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from kblam._engine import Engine
+from kblam._prompt import pad_prompts, tokenize
+from kblam.training.batches import Example, text_example
+from kblam.training.data import general_instructions
+
+__all__ = ["General", "general_prompts"]
+
+_NEW_TOKENS = 32
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class General:
+    """A general prompt.
+
+    Attributes:
+        text: As the encoder reads it.
+        example: Its tokens, continued by the base.
+    """
+
+    text: str
+    example: Example
+
+
+@torch.no_grad()
+def general_prompts(engine: Engine, count: int, seed: int, cache: Path) -> list[General]:
+    """Generate prompts and let the base continue them, or read what was cached.
+
+    Args:
+        engine: The base, with no facts attached.
+        count: How many.
+        seed: Of the prompts.
+        cache: A JSON file.
+    """
+    texts = general_instructions(count, seed)
+    prompts = [tokenize(engine.tokenizer, [{"role": "user", "content": text}]) for text in texts]
+    continuations: list[list[int]] = []
+    if cache.is_file():
+        continuations = json.loads(cache.read_text())
+    if len(continuations) != count:
+        continuations = []
+        for start in tqdm(range(0, count, _BATCH), desc="general prompts", unit="batch"):
+            padded = pad_prompts(
+                prompts[start : start + _BATCH],
+                engine.pad_token,
+                engine.context,
+                engine.model.device,
+            )
+            output = engine.model.generate(
+                input_ids=padded.input_ids,
+                attention_mask=padded.attention_mask,
+                max_new_tokens=_NEW_TOKENS,
+                do_sample=False,
+                pad_token_id=engine.pad_token,
+            )
+            ends = set(engine.end_tokens)
+            for row in output[:, padded.input_ids.shape[1] :].tolist():
+                end = next((i + 1 for i, token in enumerate(row) if token in ends), len(row))
+                continuations.append(row[:end])
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.write_text(json.dumps(continuations))
+    return [
+        General(text, text_example(prompt, continuation))
+        for text, prompt, continuation in zip(texts, prompts, continuations, strict=True)
+    ]

@@ -1,0 +1,168 @@
+r"""The loss of the second stage.
+
+With gate :math:`g_t`, pointer :math:`a_{t,m}` and the language model's :math:`p_t`, the
+log-likelihood of an answer whose values are known to be copied is
+
+.. math::
+    \sum_{t \in \text{words}} \log (1 - g_t)\, p_t(y_t) \;+\;
+    \sum_{t \in \text{value starts}} \log g_t\, a_{t,m(t)}
+
+(a pointer-generator, See et al., ACL 2017, its segments observed); tokens inside a value
+follow by themselves. To it come selection's cross-entropy ("none of them" being an outcome),
+the cross-entropy of the refusal estimate, and on general prompts the divergence from the base.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from kblam.decoder import FactSession, KnowledgeAdapter
+from kblam.decoder.refusal import refusal_features
+from kblam.training.batches import IGNORED, Batch
+
+__all__ = ["Losses", "base_log_probs", "compute_losses", "head_logits", "last_hidden"]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The parts of the loss, each a scalar.
+
+    Attributes:
+        words: Of the words around values, with the gate closed; mean per token.
+        copy: Of opening the gate and pointing at the right fact; mean per value.
+        selection: Of the gold facts, or of "none of them"; mean per question.
+        refusal: Of the refusal estimate; mean per prompt.
+        divergence: From the base on general prompts, mean nats per token.
+    """
+
+    words: Tensor
+    copy: Tensor
+    selection: Tensor
+    refusal: Tensor
+    divergence: Tensor
+
+    def total(self, kl: float, selection: float, refusal: float) -> Tensor:
+        """The weighted sum."""
+        return (
+            self.words
+            + self.copy
+            + selection * self.selection
+            + refusal * self.refusal
+            + kl * self.divergence
+        )
+
+    def numbers(self) -> dict[str, float]:
+        """For the learning curve."""
+        return {name: float(value.detach()) for name, value in vars(self).items()}
+
+
+def last_hidden(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """The decoder's last hidden states, (B, T, D), without the output embedding."""
+    decoder = model.get_decoder()
+    output = decoder(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+    return output.last_hidden_state  # type: ignore[no-any-return]
+
+
+def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """What the model's own head makes of hidden states (..., D): (..., V), float32."""
+    logits = model.get_output_embeddings()(hidden).float()
+    config = model.config.get_text_config(decoder=True)
+    scaling = getattr(config, "logits_scaling", None)
+    if scaling is not None:
+        logits = logits / scaling
+    cap = getattr(config, "final_logit_softcapping", None)
+    return logits if cap is None else torch.tanh(logits / cap) * cap
+
+
+@torch.no_grad()
+def base_log_probs(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The base's distributions on the general prompts of a batch, without facts.
+
+    Returns:
+        Mask of the positions compared (B, T), and their log-probabilities (N, V).
+    """
+    real = batch.attention_mask.bool() & batch.general[:, None]
+    rows = batch.general.nonzero()[:, 0]
+    if rows.numel() == 0:
+        return real, torch.zeros(0, 1, device=real.device)
+    hidden = last_hidden(model, batch.input_ids[rows], batch.attention_mask[rows])
+    return real, head_logits(model, hidden[real[rows]]).log_softmax(-1)
+
+
+def compute_losses(
+    model: PreTrainedModel,
+    adapter: KnowledgeAdapter,
+    session: FactSession,
+    batch: Batch,
+    hidden: Tensor,
+    candidates: Tensor,
+    gold: Tensor,
+    base: tuple[Tensor, Tensor],
+) -> Losses:
+    """The parts of the loss for one batch.
+
+    Args:
+        model: The frozen base.
+        adapter: The parts in training.
+        session: After the forward pass over the batch.
+        batch: The examples.
+        hidden: Last hidden states, (B, T, D).
+        candidates: Fact indices offered to selection, (B, K).
+        gold: True on gold candidates, (B, K).
+        base: From :func:`base_log_probs`.
+    """
+    selection, pointer, refusal = session.selection, adapter.pointer, adapter.refusal
+    if selection is None or pointer is None or refusal is None:
+        raise RuntimeError("Training needs an adapter with selection, pointer and refusal.")
+    chosen = candidates.gather(1, selection.index)
+    starts = batch.starts
+    # How often each selected fact was copied before a position: (B, T, k).
+    begun = (starts[:, :, None] == chosen[:, None, :]) & (starts != IGNORED)[:, :, None]
+    used = begun.long().cumsum(1) - begun.long()
+    mask = torch.ones_like(chosen, dtype=torch.bool)
+    gate, weights = pointer(hidden, session.keys, selection.log_prob, mask, used)
+    is_word = batch.labels != IGNORED
+    log_probs = head_logits(model, hidden[is_word]).log_softmax(-1)
+    token = log_probs.gather(1, batch.labels[is_word][:, None])[:, 0]
+    words = -(token + F.logsigmoid(-gate[is_word])).mean()
+    # A gold fact that selection left out cannot be pointed at; selection's own loss mends that.
+    is_start = begun.any(-1)
+    pointed = (weights + torch.where(begun, 0.0, -1e4)).logsumexp(-1)
+    copy = -(F.logsigmoid(gate) + pointed)[is_start].sum() / is_start.sum().clamp_min(1)
+    refuse_logit = refusal(
+        hidden[torch.arange(hidden.shape[0]), batch.last], refusal_features(session, batch.last)
+    )
+    return Losses(
+        words=words,
+        copy=copy,
+        selection=_selection_loss(session, gold),
+        refusal=F.binary_cross_entropy_with_logits(refuse_logit, batch.refuse),
+        divergence=_divergence(model, hidden, base),
+    )
+
+
+def _selection_loss(session: FactSession, gold: Tensor) -> Tensor:
+    """Cross-entropy against all gold facts alike, or against "none of them"."""
+    selection = session.selection
+    assert selection is not None
+    is_gold = gold.gather(1, selection.index).float()
+    count = is_gold.sum(1)
+    found = -(selection.log_prob * is_gold).sum(1) / count.clamp_min(1.0)
+    nothing_to_find = ~gold.any(1)
+    loss = torch.where(nothing_to_find, -selection.log_none, found)
+    known = nothing_to_find | (count > 0)
+    return (loss * known).sum() / known.sum().clamp_min(1)
+
+
+def _divergence(model: PreTrainedModel, hidden: Tensor, base: tuple[Tensor, Tensor]) -> Tensor:
+    """KL(base || with facts), mean nats per token of the general prompts."""
+    real, expected = base
+    if expected.shape[0] == 0:
+        return hidden.new_zeros((), dtype=torch.float32)
+    got = head_logits(model, hidden[real]).log_softmax(-1)
+    return (expected.exp() * (expected - got)).sum(-1).mean()

@@ -1,0 +1,187 @@
+"""The first stage: selection alone, on cached hidden states of the frozen base."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from kblam._engine import Engine
+from kblam.decoder import KnowledgeAdapter, attention_layout
+from kblam.training.batches import Example, collate
+from kblam.training.candidates import choose_candidates
+from kblam.training.corpus import Corpus
+
+__all__ = ["HiddenCache", "cache_hidden", "retrieval_loss", "train_selection"]
+
+_log = logging.getLogger(__name__)
+_HARD = 48
+_RANDOM = 1024
+_BATCH = 128
+
+
+class _ReachedLayer(Exception):
+    """Raised by the hook to end a forward pass once the wanted layer has its input."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+
+class HiddenCache:
+    """Hidden states of N prompts, of different lengths.
+
+    Args:
+        states: (total tokens, D).
+        offsets: Where each prompt starts, (N + 1,).
+    """
+
+    def __init__(self, states: Tensor, offsets: Tensor) -> None:
+        self.states = states
+        self.offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def batch(self, questions: list[int]) -> tuple[Tensor, Tensor]:
+        """Padded hidden states (B, T, D) and their mask (B, T)."""
+        spans = [(int(self.offsets[q]), int(self.offsets[q + 1])) for q in questions]
+        longest = max(end - start for start, end in spans)
+        hidden = self.states.new_zeros(len(spans), longest, self.states.shape[1])
+        mask = torch.zeros(len(spans), longest, dtype=torch.bool)
+        for row, (start, end) in enumerate(spans):
+            hidden[row, : end - start] = self.states[start:end]
+            mask[row, : end - start] = True
+        return hidden, mask
+
+
+@torch.no_grad()
+def cache_hidden(
+    engine: Engine, examples: list[Example], layer: int, path: Path, *, batch_size: int = 64
+) -> HiddenCache:
+    """Run the base up to a layer over every prompt, or read what was cached.
+
+    Args:
+        engine: The base.
+        examples: Prompts; answers are not read.
+        layer: Whose attention input is kept.
+        path: The cache file.
+        batch_size: Prompts at a time.
+    """
+    if path.is_file():
+        tensors = load_file(path)
+        if len(tensors["offsets"]) == len(examples) + 1:
+            return HiddenCache(tensors["states"], tensors["offsets"])
+        _log.warning("The hidden states in %s are of other prompts; making them again.", path)
+    module = attention_layout(engine.model).modules[layer]
+
+    def stop(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        raise _ReachedLayer(kwargs["hidden_states"] if "hidden_states" in kwargs else args[0])
+
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt))
+    parts: list[Tensor] = [torch.empty(0)] * len(examples)
+    hook = module.register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        for start in tqdm(range(0, len(order), batch_size), desc="hidden states", unit="batch"):
+            rows = order[start : start + batch_size]
+            prompts = [Example(examples[i].prompt, [], [], [], "answer") for i in rows]
+            batch = collate(prompts, engine.pad_token, engine.model.device)
+            hidden = _until(engine, batch.input_ids, batch.attention_mask)
+            for row, index in enumerate(rows):
+                parts[index] = hidden[row, : int(batch.last[row]) + 1].to("cpu", torch.bfloat16)
+    finally:
+        hook.remove()
+    offsets = torch.tensor([0, *np.cumsum([len(part) for part in parts]).tolist()])
+    cache = HiddenCache(torch.cat(parts), offsets)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"states": cache.states, "offsets": cache.offsets}, path)
+    return cache
+
+
+def _until(engine: Engine, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    try:
+        engine.model.get_decoder()(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+        )
+    except _ReachedLayer as reached:
+        return reached.hidden
+    raise RuntimeError("The forward pass never reached the selection layer.")
+
+
+def retrieval_loss(
+    adapter: KnowledgeAdapter,
+    corpus: Corpus,
+    cache: HiddenCache,
+    questions: list[int],
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the gold facts among hard and random ones and "none of them".
+
+    Returns:
+        The loss, and the share of questions whose best outcome is right.
+    """
+    head = adapter.selection
+    assert head is not None
+    device = head.metric.device
+    chosen, gold = choose_candidates(corpus, questions, _HARD, rng)
+    others = torch.from_numpy(rng.integers(0, len(corpus.facts), _RANDOM))
+    hidden, mask = cache.batch(questions)
+    query, none = head(
+        hidden.to(device).float(), mask.to(device), corpus.asked[questions].to(device)
+    )
+    gold = gold.to(device)
+    hard = (corpus.keys[chosen].to(device) @ query.unsqueeze(-1)).squeeze(-1)
+    random = query @ corpus.keys[others].to(device).T
+    # A random fact may be a gold one; it is in the hard set already.
+    golds = [corpus.questions[q].gold for q in questions]
+    clash = torch.stack([torch.isin(others, torch.tensor(g, dtype=torch.long)) for g in golds])
+    random = random.masked_fill(clash.to(device), -torch.inf)
+    scores = torch.cat([hard, none[:, None], random], dim=1)
+    log_prob = scores.log_softmax(-1)
+    count = gold.sum(1)
+    found = -(log_prob[:, : gold.shape[1]] * gold).sum(1) / count.clamp_min(1)
+    loss = torch.where(count > 0, found, -log_prob[:, gold.shape[1]]).mean()
+    best = scores.argmax(1)
+    is_right = torch.cat([gold, (count == 0)[:, None]], dim=1)
+    right = is_right.gather(1, best.clamp_max(gold.shape[1])[:, None])[:, 0]
+    return loss, (right & (best <= gold.shape[1])).float().mean()
+
+
+def train_selection(
+    adapter: KnowledgeAdapter,
+    corpus: Corpus,
+    cache: HiddenCache,
+    *,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+) -> list[dict[str, float]]:
+    """Train the selection head alone.
+
+    Returns:
+        The learning curve.
+    """
+    head = adapter.selection
+    assert head is not None
+    optimizer = torch.optim.AdamW(head.parameters(), lr=learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=learning_rate, total_steps=max(2, steps), pct_start=0.05
+    )
+    curve = []
+    bar = tqdm(range(steps), desc="selection", unit="step")
+    for step in bar:
+        rng = np.random.default_rng((seed, 1, step))
+        questions = rng.integers(0, len(cache), _BATCH).tolist()
+        loss, accuracy = retrieval_loss(adapter, corpus, cache, questions, rng)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        curve.append({"step": step, "loss": loss.item(), "accuracy": accuracy.item()})
+        bar.set_postfix(loss=f"{loss.item():.3f}", accuracy=f"{accuracy.item():.3f}")
+    return curve

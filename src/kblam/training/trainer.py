@@ -1,0 +1,166 @@
+"""One training step: a batch of questions and general prompts, and its losses."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from kblam._engine import Engine
+from kblam.config import DEFAULT_REFUSAL, KnowledgeConfig, SelectionConfig
+from kblam.decoder import AttachedDecoder, FactInput, attention_layout
+from kblam.knowledge import TextEmbedder
+from kblam.training.batches import collate, question_example
+from kblam.training.candidates import choose_candidates
+from kblam.training.config import TrainingConfig
+from kblam.training.corpus import Corpus
+from kblam.training.data import TrainingQuestion
+from kblam.training.general import General
+from kblam.training.objective import Losses, base_log_probs, compute_losses, last_hidden
+
+__all__ = ["Trainer", "fingerprint", "knowledge_config"]
+
+
+# Batches whose questions are sorted by length together.
+_STRETCH = 32
+
+
+def _length(question: TrainingQuestion) -> int:
+    texts = [question.question, question.system or "", *(text for _, text in question.history)]
+    return sum(map(len, texts)) + 20 * len(question.gold)
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """A digest of a model's weights, to prove that they did not change."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def knowledge_config(
+    config: TrainingConfig, model: PreTrainedModel, encoder: TextEmbedder
+) -> KnowledgeConfig:
+    """The adapter's shape for a base model: which layers read, and where selection stands."""
+    layout = attention_layout(model)
+    first = config.first_layer
+    wanted = round(0.4 * layout.num_layers) if first is None else first
+    layers = [index for index in layout.modules if index >= wanted]
+    return KnowledgeConfig(
+        encoder=encoder.name,
+        encoder_dimension=encoder.dimension,
+        knowledge_layers=tuple(layers[:: config.layer_spacing]),
+        hidden_size=layout.hidden_size,
+        num_heads=layout.num_heads,
+        num_key_heads=layout.num_key_value_heads,
+        head_dim=layout.head_dim,
+        query_head=config.query_head,
+        selection=SelectionConfig(layer=layers[0], top_k=config.top_k),
+        grounded=True,
+    )
+
+
+@dataclass
+class Trainer:
+    """What the second stage needs at every step.
+
+    Attributes:
+        config: The settings.
+        engine: Base model, tokenizer and encoder.
+        decoder: The base with the adapter in training attached.
+        corpus: Facts and questions.
+        general: General prompts.
+    """
+
+    config: TrainingConfig
+    engine: Engine
+    decoder: AttachedDecoder
+    corpus: Corpus
+    general: list[General]
+    _order: tuple[int, NDArray[np.int64]] | None = field(default=None, init=False)
+
+    def draw(self, step: int) -> tuple[list[int], list[int], np.random.Generator]:
+        """The batch of a step: the same after a resumption as without one.
+
+        Returns:
+            Indices of questions, indices of general prompts, and the step's randomness.
+        """
+        config = self.config
+        rng = np.random.default_rng((config.seed, 2, step))
+        epoch, place = divmod(step, max(1, len(self.corpus.questions) // config.batch_size))
+        questions = self._batches(epoch)[place].tolist()
+        size = min(config.instructions_per_batch, len(self.general))
+        general = rng.choice(len(self.general), size, replace=False).tolist() if size else []
+        return questions, general, rng
+
+    def _batches(self, epoch: int) -> NDArray[np.int64]:
+        """All batches of an epoch, each of questions of like length, in random order."""
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.default_rng((self.config.seed, 3, epoch))
+            size = self.config.batch_size
+            count = max(1, len(self.corpus.questions) // size)
+            order = np.resize(rng.permutation(len(self.corpus.questions)), (count, size))
+            lengths = np.array([_length(question) for question in self.corpus.questions])
+            # Sorted within stretches of many batches: little padding, nearly random batches.
+            for start in range(0, count, _STRETCH):
+                stretch = order[start : start + _STRETCH].ravel()
+                stretch = stretch[np.argsort(lengths[stretch], kind="stable")]
+                order[start : start + _STRETCH] = stretch.reshape(-1, size)
+            self._order = (epoch, rng.permutation(order))
+        return self._order[1]
+
+    def losses(
+        self,
+        questions: list[int],
+        general: list[int],
+        rng: np.random.Generator,
+        corpus: Corpus | None = None,
+    ) -> Losses:
+        """The losses of one batch.
+
+        Args:
+            questions: Indices of questions.
+            general: Indices of general prompts; they are shown other questions' facts.
+            rng: Draws the knowledge bases.
+            corpus: Where the questions are from, if not from the training corpus.
+        """
+        engine, model, corpus = self.engine, self.engine.model, corpus or self.corpus
+        device = model.device
+        examples = [
+            question_example(engine, corpus.facts, corpus.questions[q], DEFAULT_REFUSAL)
+            for q in questions
+        ] + [self.general[index].example for index in general]
+        candidates, gold = choose_candidates(
+            corpus, questions + questions[: len(general)], self.config.candidates, rng
+        )
+        gold[len(questions) :] = False
+        asked = corpus.asked[questions]
+        if general:
+            texts = [self.general[index].text for index in general]
+            asked = torch.cat([asked, torch.from_numpy(engine.encoder.encode(texts))])
+        batch = collate(examples, engine.pad_token, device)
+        facts = FactInput(
+            corpus.keys[candidates].to(device),
+            corpus.values[candidates].to(device),
+            encoder_query=asked.to(device),
+            prompt_mask=batch.prompt_mask,
+        )
+        base: Any = base_log_probs(model, batch)
+        with self.decoder.facts(facts) as session:
+            hidden = last_hidden(model, batch.input_ids, batch.attention_mask)
+            return compute_losses(
+                model,
+                self.decoder.adapter,
+                session,
+                batch,
+                hidden,
+                candidates.to(device),
+                gold.to(device),
+                base,
+            )

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NamedTuple
+
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from kblam import adapter as adapters
 from kblam.config import KnowledgeConfig, SelectionConfig
 from kblam.decoder import KnowledgeAdapter, attention_layout
 from kblam.model import KBLaM
+from kblam.weights import resolve_base_model
+
+
+class Folders(NamedTuple):
+    base: Path
+    adapter: Path
 
 
 @pytest.fixture(scope="session")
@@ -17,10 +26,12 @@ def real_model() -> KBLaM:
 
 
 @pytest.fixture(scope="session")
-def model(real_model: KBLaM, tmp_path_factory: pytest.TempPathFactory) -> KBLaM:
-    """A tiny random decoder with an untrained adapter, whose selection is dense retrieval."""
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """A tiny random decoder with SmolLM2's tokenizer, and an untrained adapter for it."""
     torch.manual_seed(0)
-    tokenizer = real_model.tokenizer
+    found = resolve_base_model()
+    extra = {"gguf_file": found.gguf_file} if found.gguf_file else {}
+    tokenizer = AutoTokenizer.from_pretrained(found.path, **extra)
     shape = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -33,6 +44,9 @@ def model(real_model: KBLaM, tmp_path_factory: pytest.TempPathFactory) -> KBLaM:
         eos_token_id=tokenizer.eos_token_id,
     )
     decoder = LlamaForCausalLM(shape).eval()
+    folders = Folders(tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter"))
+    decoder.save_pretrained(folders.base)
+    tokenizer.save_pretrained(folders.base)
     config = KnowledgeConfig(
         encoder="all-MiniLM-L6-v2",
         encoder_dimension=384,
@@ -42,11 +56,14 @@ def model(real_model: KBLaM, tmp_path_factory: pytest.TempPathFactory) -> KBLaM:
         num_key_heads=2,
         head_dim=8,
         selection=SelectionConfig(layer=1),
+        grounded=True,
     )
-    folder = adapters.save_pretrained(
-        KnowledgeAdapter(config, attention_layout(decoder)),
-        tmp_path_factory.mktemp("adapter"),
-        decoder,
-        base_model="tiny",
-    )
-    return KBLaM.from_pretrained(decoder, tokenizer=tokenizer, adapter=folder)
+    adapter = KnowledgeAdapter(config, attention_layout(decoder))
+    adapters.save_pretrained(adapter, folders.adapter, decoder, base_model=str(folders.base))
+    return folders
+
+
+@pytest.fixture(scope="session")
+def model(tiny: Folders) -> KBLaM:
+    """The tiny decoder with its adapter, whose selection is dense retrieval."""
+    return KBLaM.from_pretrained(tiny.base, adapter=tiny.adapter)

@@ -9,6 +9,7 @@ from kblam.cli.ask import ask
 from kblam.cli.evaluate import evaluate
 from kblam.cli.index import index
 from kblam.cli.inspect import inspect
+from kblam.cli.train import train
 
 __all__ = ["app"]
 
@@ -19,5 +20,5 @@ app = typer.Typer(
     # A traceback that a person reports should be the plain one.
     pretty_exceptions_enable=False,
 )
-for command in (index, ask, inspect, evaluate):
+for command in (index, ask, inspect, train, evaluate):
     app.command()(clear_errors(command))

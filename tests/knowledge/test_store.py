@@ -74,7 +74,7 @@ def test_what_is_no_fact_is_refused(store: KnowledgeStore, given: Any) -> None:
 def test_an_id_names_one_fact(store: KnowledgeStore) -> None:
     store.add(Triple("Acme", "founder", "Ann Lee", id="7"))
     assert store.add(Triple("Acme", "founder", "Ann Lee", id="7")) == 0
-    with pytest.raises(FactError, match="id '7' is taken by .*Ann Lee"):
+    with pytest.raises(FactError, match=r"id '7' is taken by .*Ann Lee"):
         store.add([("Acme", "product", "anvils"), Triple("Acme", "founder", "Bo", id="7")])
     assert len(store) == 1
 

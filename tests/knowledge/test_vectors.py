@@ -149,7 +149,7 @@ def test_encoders_do_not_mix(store: KnowledgeStore, new_embedder: Callable[..., 
     store.encode(large)
     assert store.vectors("small").keys.shape == (4, 4)
     assert store.vectors("large").keys.shape == (4, 16)
-    with pytest.raises(StoreError, match="length 4 .* have length 16"):
+    with pytest.raises(StoreError, match=r"length 4 .* have length 16"):
         store.encode(new_embedder("small", 16))
 
 

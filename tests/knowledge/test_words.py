@@ -70,16 +70,17 @@ def test_a_web_address_is_a_literal() -> None:
 names = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1).filter(
     lambda text: text.strip()
 )
+iris = st.from_regex(r"(http://e\.org/|urn:e:|e:)[A-Za-z0-9_./#-]{0,12}", fullmatch=True)
 identifiers = st.from_regex(r"[a-z]{1,8}([A-Z][a-z]{1,8}|_[a-z]{1,8}){0,4}", fullmatch=True)
 
 
-@given(names)
+@given(names | iris)
 def test_verbalising_twice_changes_nothing(name: str) -> None:
     words = verbalise(name)
     assert verbalise(words) == words
 
 
-@given(names)
+@given(names | iris)
 def test_words_are_never_empty_and_evenly_spaced(name: str) -> None:
     words = verbalise(name)
     assert words

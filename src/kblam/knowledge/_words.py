@@ -71,12 +71,12 @@ def verbalise(name: str) -> str:
         text = text.replace("-", " ")
     words = [word for part in text.replace("_", " ").split() for word in _split_case(part, 1)]
     if not words:
-        return text
+        return name.strip()
     if all(_shouted(word) for word in words) and (
         len(words) > 1 or len(words[0]) > _LONGEST_ACRONYM
     ):
         return " ".join(words).lower()
-    return " ".join(word if _shouted(word) else _uncapitalise(word) for word in words)
+    return " ".join(word if _shouted(word) else word.lower() for word in words)
 
 
 @lru_cache(maxsize=8192)
@@ -134,7 +134,3 @@ def _shouted(word: str) -> bool:
     """Tell whether a word is in capitals: ``CEO``, also ``CEOs``, ``ISO2``."""
     stem = word.removesuffix("s") if len(word) > 2 else word
     return len(stem) > 1 and stem.isupper()
-
-
-def _uncapitalise(word: str) -> str:
-    return word[:1].lower() + word[1:]

@@ -47,9 +47,7 @@ class KnowledgeBase:
         device: Where the tensors go.
     """
 
-    def __init__(
-        self, store: KnowledgeStore, encoder: TextEmbedder, device: torch.device
-    ) -> None:
+    def __init__(self, store: KnowledgeStore, encoder: TextEmbedder, device: torch.device) -> None:
         self.store = store
         self._encoder = encoder
         self._device = device
@@ -75,7 +73,7 @@ class KnowledgeBase:
     def _tensor(self, array: object) -> Tensor:
         # Single precision: selection tells facts apart by less than half precision keeps
         # once thousands of them are summed and compared on a CPU.
-        return torch.as_tensor(array).to(self._device, torch.float32)
+        return torch.tensor(array).to(self._device, torch.float32)
 
     def facts(self, ids: Sequence[str]) -> list[Fact | None]:
         """The facts behind ids; None where one was removed in the meantime."""

@@ -14,9 +14,7 @@ __all__ = ["AnswerStream"]
 
 
 class _Run(Protocol):
-    def __call__(
-        self, on_text: Callable[[str], None], cancelled: Callable[[], bool]
-    ) -> Answer: ...
+    def __call__(self, on_text: Callable[[str], None], cancelled: Callable[[], bool]) -> Answer: ...
 
 
 class AnswerStream(Iterator[str]):
@@ -76,7 +74,7 @@ class AnswerStream(Iterator[str]):
     def _work(self) -> None:
         try:
             answer = self._run(self._offer, self._cancelled.is_set)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever iterates
+        except BaseException as error:  # Handed to whoever iterates.
             self._pieces.put(error)
         else:
             self._pieces.put(answer)

@@ -134,9 +134,7 @@ class KnowledgeConfig:
             f"Expected ascending knowledge layers, got {layers}.",
         )
         for name in ("encoder_dimension", "hidden_size", "num_heads", "num_key_heads", "head_dim"):
-            _require(
-                getattr(self, name) >= 1, f"Expected {name} >= 1, got {getattr(self, name)}."
-            )
+            _require(getattr(self, name) >= 1, f"Expected {name} >= 1, got {getattr(self, name)}.")
         _require(
             self.num_heads % self.num_key_heads == 0,
             f"Expected num_key_heads to divide num_heads, got {self.num_key_heads} "
@@ -208,9 +206,7 @@ class GenerationOptions:
         _require(
             self.max_new_tokens >= 1, f"Expected max_new_tokens >= 1, got {self.max_new_tokens}."
         )
-        _require(
-            self.temperature >= 0.0, f"Expected a temperature >= 0, got {self.temperature}."
-        )
+        _require(self.temperature >= 0.0, f"Expected a temperature >= 0, got {self.temperature}.")
         _require(0.0 < self.top_p <= 1.0, f"Expected 0 < top_p <= 1, got {self.top_p}.")
         _require(self.top_k >= 0, f"Expected top_k >= 0, got {self.top_k}.")
         _require(self.num_beams >= 1, f"Expected num_beams >= 1, got {self.num_beams}.")

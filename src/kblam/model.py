@@ -104,9 +104,7 @@ class KBLaM:
             engine, grounding=grounding, refusal=refusal, refusal_threshold=refusal_threshold
         )
 
-    def attach(
-        self, kb: KnowledgeStore | Iterable[Any], *, view: View | None = None
-    ) -> Self:
+    def attach(self, kb: KnowledgeStore | Iterable[Any], *, view: View | None = None) -> Self:
         """Read facts from a store from now on, in place of any attached before.
 
         Args:

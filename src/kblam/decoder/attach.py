@@ -16,6 +16,7 @@ from kblam.errors import AdapterMismatchError, ConfigError
 
 __all__ = ["AttachedDecoder", "attach"]
 
+
 def attach(model: PreTrainedModel, adapter: KnowledgeAdapter) -> AttachedDecoder:
     """Let a decoder attend to facts.
 

@@ -156,9 +156,7 @@ class CopyProcessor(LogitsProcessor):
         steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
         for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
             at_start = self._values.starts_text(text)
-            step = _Step(
-                states[index], gates[index], pointers[index], log_probs[index], at_start
-            )
+            step = _Step(states[index], gates[index], pointers[index], log_probs[index], at_start)
             steps[group, text] = step
             mixed[index] = self._mixture(group, step)
         self.reading.append(_reading(states[0], gates[0], pointers[0]))

@@ -34,10 +34,7 @@ def refusal_features(session: FactSession, last: Tensor | None = None) -> Tensor
     else:
         lead = torch.full_like(best, 10.0)
     shares = torch.stack([share.float() for share in session.fact_share.values()]).mean(0)
-    if last is None:
-        share = shares[:, -1]
-    else:
-        share = shares.gather(1, last[:, None])[:, 0]
+    share = shares[:, -1] if last is None else shares.gather(1, last[:, None])[:, 0]
     similarity = selection.similarity[:, 0] - 0.5
     none = selection.log_none.clamp(-10.0, 0.0)
     return torch.stack([none, best, lead, 10.0 * similarity, 10.0 * share], dim=1)

@@ -50,7 +50,9 @@ class _CachedEmbedder:
             ConfigError: Something else than texts came.
         """
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise ConfigError("Expected a sequence of texts to embed. Wrap a single text in a list.")
+            raise ConfigError(
+                "Expected a sequence of texts to embed. Wrap a single text in a list."
+            )
         with self._lock:
             rows = {text: self._cache[text] for text in texts if text in self._cache}
             # Longest first: batches of like lengths waste no padding, and the largest

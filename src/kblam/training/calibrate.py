@@ -150,9 +150,7 @@ def refusal_probabilities(
             ]
             batch = collate(examples, engine.pad_token, device)
             asked = corpus.asked[rows].to(device)
-            facts = FactInput(
-                keys, values, encoder_query=asked, prompt_mask=batch.prompt_mask
-            )
+            facts = FactInput(keys, values, encoder_query=asked, prompt_mask=batch.prompt_mask)
             with decoder.facts(facts) as session:
                 hidden = last_hidden(engine.model, batch.input_ids, batch.attention_mask)
                 last = hidden[torch.arange(len(rows)), batch.last]

@@ -47,9 +47,7 @@ class Corpus:
     entity_of: Tensor
 
 
-def embed(
-    encoder: TextEmbedder, texts: Sequence[str], label: str, *, batch: int = 4096
-) -> Tensor:
+def embed(encoder: TextEmbedder, texts: Sequence[str], label: str, *, batch: int = 4096) -> Tensor:
     """Embed texts once each, with a progress bar.
 
     Returns:
@@ -114,7 +112,10 @@ def _read(cache: Path, sizes: dict[str, int]) -> dict[str, Tensor] | None:
     if not cache.is_file():
         return None
     tensors = load_file(cache)
-    if tensors["keys"].shape[0] != sizes["facts"] or tensors["asked"].shape[0] != sizes["questions"]:
+    if (
+        tensors["keys"].shape[0] != sizes["facts"]
+        or tensors["asked"].shape[0] != sizes["questions"]
+    ):
         _log.warning("The cached embeddings in %s are of other data; embedding again.", cache)
         return None
     return tensors

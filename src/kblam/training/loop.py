@@ -100,16 +100,12 @@ def _prepare(
         cache=cache / "validation.safetensors",
         split="validation",
     )
-    general = general_prompts(
-        engine, config.num_instructions, config.seed, cache / "general.json"
-    )
+    general = general_prompts(engine, config.num_instructions, config.seed, cache / "general.json")
     decoder: AttachedDecoder = attach(engine.model, adapter)
     return Trainer(config, engine, decoder, corpus, general), validation
 
 
-def _first_stage(
-    config: TrainingConfig, trainer: Trainer, cache: Path, curve: _Curve
-) -> None:
+def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: _Curve) -> None:
     if config.retrieval_steps == 0:
         return
     corpus, engine = trainer.corpus, trainer.engine

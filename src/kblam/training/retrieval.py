@@ -25,7 +25,7 @@ _RANDOM = 1024
 _BATCH = 128
 
 
-class _ReachedLayer(Exception):
+class _LayerReachedError(Exception):
     """Raised by the hook to end a forward pass once the wanted layer has its input."""
 
     def __init__(self, hidden: Tensor) -> None:
@@ -80,8 +80,8 @@ def cache_hidden(
         _log.warning("The hidden states in %s are of other prompts; making them again.", path)
     module = attention_layout(engine.model).modules[layer]
 
-    def stop(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-        raise _ReachedLayer(kwargs["hidden_states"] if "hidden_states" in kwargs else args[0])
+    def stop(_module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        raise _LayerReachedError(kwargs["hidden_states"] if "hidden_states" in kwargs else args[0])
 
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt))
     parts: list[Tensor] = [torch.empty(0)] * len(examples)
@@ -108,7 +108,7 @@ def _until(engine: Engine, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         engine.model.get_decoder()(
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False
         )
-    except _ReachedLayer as reached:
+    except _LayerReachedError as reached:
         return reached.hidden
     raise RuntimeError("The forward pass never reached the selection layer.")
 

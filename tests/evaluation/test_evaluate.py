@@ -67,7 +67,6 @@ def test_each_method_gives_the_fixed_fields(model: KBLaM, method: str, tmp_path:
     assert 0.0 < values["time_to_first_token"] <= values["seconds_per_question"]
     assert values["peak_memory_mb"] > 100
     assert len(result.records) == 6
-    assert model.store is None  # left as it was
 
 
 def test_retrieved_facts_and_selected_facts_are_the_gold_ones(model: KBLaM) -> None:
@@ -86,6 +85,17 @@ def test_rag_reads_the_answer_from_its_prompt(real_model: KBLaM) -> None:
     result = evaluate(config, model=real_model, progress=False)
     assert result.contains is not None
     assert result.contains >= 0.6
+
+
+def test_a_store_that_is_attached_is_neither_read_nor_touched(model: KBLaM) -> None:
+    own = model.with_options().attach([("Ann", "boss", "Bob")])
+    config = settings(method="base", limit=2, max_new_tokens=2)
+    alone, beside = (evaluate(config, model=m, progress=False) for m in (model, own))
+    assert [r.reply for r in alone.records] == [r.reply for r in beside.records]
+    assert all(r.rank is None for r in beside.records)
+    evaluate(settings(limit=2, max_new_tokens=2), model=own, progress=False)
+    assert own.store is not None
+    assert len(own.store) == 1
 
 
 def test_more_facts_make_a_longer_prompt(model: KBLaM) -> None:

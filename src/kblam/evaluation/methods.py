@@ -53,7 +53,7 @@ class Method:
     """Answers questions of a task with a model.
 
     Args:
-        model: The model; a method that attaches facts detaches them in `close`.
+        model: The model, with no facts attached.
         task: The facts and questions.
         config: The settings.
     """
@@ -72,7 +72,7 @@ class Method:
         """Do what is done once for all questions: embed, index, attach."""
 
     def close(self) -> None:
-        """Leave the model as it was."""
+        """Give back what `prepare` took."""
 
     def prompt(self, question: str) -> Prompt:
         """What the model is asked for a question, found facts included."""
@@ -120,7 +120,7 @@ class KnowledgeTokens(Method):
         self.model.attach(self._store)
 
     def close(self) -> None:
-        """Detach the facts."""
+        """Detach and drop the facts."""
         if self._store is not None:
             self.model.detach()
             self._store.close()
@@ -195,7 +195,7 @@ class InContext(_Prompted):
         """
         window = self.config.context_tokens or self.model.context_window
         limit = window - self.config.max_new_tokens
-        longest = max((q.text for q in self.task.questions), key=len)
+        longest = max((q.text for q in self.task.questions), key=self.model.count_tokens)
         room = limit - self._count(longest, [])
         if room < 0:
             raise ConfigError(

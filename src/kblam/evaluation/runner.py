@@ -43,8 +43,8 @@ def evaluate(
 
     Args:
         config: The files, the method and its settings.
-        model: A model that is loaded already; None loads the one that the settings name. The
-            method attaches its facts to it and detaches them.
+        model: A model that is loaded already; None loads the one that the settings name. Its
+            weights are used; a store that is attached to it is neither read nor touched.
         progress: Whether to show a progress bar on standard error.
 
     Returns:
@@ -66,7 +66,7 @@ def evaluate(
     )
     settings = {k: v for k, v in config.to_dict().items() if k not in _NOT_IN_REPLIES}
     file = RecordFile(config.resume, settings)
-    model = model or load_model(config)
+    model = (model or load_model(config)).with_options().detach()
     method = build_method(model, task, config)
     reset_peak_memory(model.base.device)
     started = time.perf_counter()

@@ -49,22 +49,22 @@ class Calls:
 
     def __init__(self) -> None:
         self.batches: list[int] = []  # how many prompts in each ask_batch
-        self.asked = 0
-        self.pieces = 0  # taken from streams
+        self.single = 0  # ask and stream
+        self.steps = 0  # of generation: forward passes of the base model
 
     @property
     def total(self) -> int:
-        return self.asked + len(self.batches)
+        return self.single + len(self.batches)
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+def calls(monkeypatch: pytest.MonkeyPatch, weights: KBLaM) -> Iterator[Calls]:
     """Counts the calls of the models underneath."""
     calls = Calls()
     ask, ask_batch, stream = KBLaM.ask, KBLaM.ask_batch, KBLaM.stream
 
     def counted_ask(self, *args, **kwargs):
-        calls.asked += 1
+        calls.single += 1
         return ask(self, *args, **kwargs)
 
     def counted_batch(self, prompts, *args, **kwargs):
@@ -72,23 +72,15 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         return ask_batch(self, prompts, *args, **kwargs)
 
     def counted_stream(self, *args, **kwargs):
-        return _CountedStream(stream(self, *args, **kwargs), calls)
+        calls.single += 1
+        return stream(self, *args, **kwargs)
+
+    def count_step(*_):
+        calls.steps += 1
 
     monkeypatch.setattr(KBLaM, "ask", counted_ask)
     monkeypatch.setattr(KBLaM, "ask_batch", counted_batch)
     monkeypatch.setattr(KBLaM, "stream", counted_stream)
-    return calls
-
-
-class _CountedStream:
-    def __init__(self, stream, calls: Calls) -> None:
-        self._stream = stream
-        self._calls = calls
-
-    def __iter__(self):
-        for piece in self._stream:
-            self._calls.pieces += 1
-            yield piece
-
-    def __getattr__(self, name):
-        return getattr(self._stream, name)
+    hook = weights.base.register_forward_pre_hook(count_step)
+    yield calls
+    hook.remove()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import subprocess
+import sys
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim_messages
@@ -115,6 +116,12 @@ class TestKnowledge:
         reply = chat.bind(view=hidden).invoke(QUESTION)
         assert "London" not in reply.content
         assert reply.response_metadata["refused"]
+        assert "London" in chat.invoke(QUESTION, view={"entity": "Ada Lovelace"}).content
+
+    def test_a_calls_view_cannot_widen_the_models(self, store):
+        restricted = KBLaMChat(kb=store, max_tokens=16, view={"entity": "Aurora"})
+        assert "London" not in restricted.invoke(QUESTION, view=store.view()).content
+        assert "London" not in restricted.invoke(QUESTION, view={"entity": "Ada Lovelace"}).content
 
 
 class TestChain:
@@ -137,11 +144,13 @@ class TestChain:
         assert "".join(chain.stream(question)) == reply.content
         assert chain.batch([question, question]) == [reply.content] * 2
 
-    def test_configurable_fields_share_the_store(self, chat, store):
+    def test_configurable_fields_share_the_store(self):
+        chat = KBLaMChat(kb=[("Ada Lovelace", "birthplace", "London")])
         tuned = chat.configurable_fields(max_tokens=ConfigurableField(id="length"))
-        short = tuned.with_config(configurable={"length": 1}).invoke("Tell me a long story.")
+        chat.kb.add([("Ada Lovelace", "field", "mathematics")])
+        short = tuned.with_config(configurable={"length": 1}).invoke("Say hello.")
         assert short.usage_metadata["output_tokens"] == 1
-        assert short.response_metadata["kb_fingerprint"] == store.fingerprint
+        assert short.response_metadata["kb_fingerprint"] == chat.kb.fingerprint
 
 
 class TestConversation:
@@ -215,7 +224,7 @@ class TestOptions:
             bare.invoke(self.STORY, timeout=0.05, max_tokens=200)
         with pytest.raises(GenerationTimeoutError):
             list(bare.stream(self.STORY, timeout=0.05, max_tokens=200))
-        assert bare.invoke(self.STORY, timeout=60).content == bare.invoke(self.STORY).content
+        assert bare.invoke(self.STORY, timeout=600).content == bare.invoke(self.STORY).content
 
     def test_a_stream_that_is_not_read_holds_nobody_up(self, bare):
         stream = bare.stream(self.STORY)
@@ -223,17 +232,13 @@ class TestOptions:
         assert bare.invoke("Hello", max_tokens=1).content
         assert add_up([first, *stream]).content == bare.invoke(self.STORY).content
 
-    def test_a_stream_left_early_frees_the_model(self, bare, calls):
-        started = time.perf_counter()
-        bare.invoke(self.STORY, max_tokens=4)
-        four_tokens = time.perf_counter() - started
-        stream = bare.stream(self.STORY, max_tokens=500)
+    def test_a_stream_left_early_stops_generating(self, bare, calls):
+        stream = bare.stream(self.STORY, max_tokens=400)
         next(stream)
         stream.close()
-        started = time.perf_counter()
-        bare.invoke(self.STORY, max_tokens=4)
-        assert time.perf_counter() - started < 10 * four_tokens
-        assert calls.pieces < 10
+        steps = calls.steps
+        bare.invoke("Hello", max_tokens=1)
+        assert calls.steps <= steps + 5
 
     def test_tracing_parameters(self, chat):
         params = chat._get_ls_params(stop=["x"], max_tokens=5)
@@ -245,6 +250,14 @@ class TestOptions:
 
 
 class TestErrors:
+    def test_without_langchain_the_command_that_installs_it(self):
+        program = (
+            "import sys; sys.modules['langchain_core'] = None\nimport kblam_integrations.langchain"
+        )
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert "MissingExtraError" in run.stderr
+        assert 'pip install "kblam[langchain]"' in run.stderr
+
     def test_unsupported_store(self):
         with pytest.raises(UnsupportedSourceError):
             KBLaMChat(kb=object())

@@ -148,7 +148,11 @@ class KnowledgeChatSettings(BaseChatModel):
             refusal=self.refusal,
             refusal_threshold=self.refusal_threshold,
         )
-        return kblam if self.kb is None else kblam.attach(as_store(self.kb))
+        if self.kb is None:
+            return kblam
+        # The store from here on: what is made from this model's settings then shares it.
+        self.kb = as_store(self.kb)
+        return kblam.attach(self.kb)
 
     def _view(self, view: View | Mapping[str, Any] | None) -> View | None:
         if view is None or isinstance(view, View):

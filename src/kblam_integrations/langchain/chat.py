@@ -49,8 +49,8 @@ class KBLaMChat(KnowledgeChatSettings):
     made here, and a call's view narrows the one set here. Any other argument is an error.
 
     Attributes:
-        kb: The facts: anything that :func:`kblam_integrations.sources.as_store` reads. None
-            answers without facts, as the base model does.
+        kb: The facts: anything that :func:`kblam_integrations.sources.as_store` reads, and from
+            then on the store made of it. None answers without facts, as the base model does.
         model: Name or folder of the base model, or a loaded one; ``base_model`` is the same.
         adapter: Name or folder of the knowledge adapter.
         encoder: Sentence encoder; None takes the one that the adapter was trained with.

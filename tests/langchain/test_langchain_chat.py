@@ -238,7 +238,7 @@ class TestOptions:
         stream.close()
         steps = calls.steps
         bare.invoke("Hello", max_tokens=1)
-        assert calls.steps <= steps + 5
+        assert calls.steps <= steps + 8
 
     def test_tracing_parameters(self, chat):
         params = chat._get_ls_params(stop=["x"], max_tokens=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from kblam.cli._stores import open_existing
 from kblam.cli.evaluate import METRICS, Method
 from kblam.evaluation import METHODS
 from kblam.knowledge import KnowledgeStore
+from kblam.training import TrainingConfig
 
 pytestmark = pytest.mark.weights  # of the sentence encoder
 
@@ -128,6 +130,23 @@ def test_evaluate_writes_one_object(kblam, facts_file, tiny_model, tmp_path):
 
 def test_evaluate_offers_every_method():
     assert {method.value for method in Method} == set(METHODS)
+
+
+def test_train_offers_every_setting_with_its_default(kblam):
+    output = kblam("train", "--help").output
+    for field in dataclasses.fields(TrainingConfig):
+        assert f"--{field.name.replace('_', '-')} " in output
+    assert "Peak, of AdamW" in output  # the settings' own docstring
+
+
+def test_train_shows_its_data(kblam):
+    output = kblam("train", "--preview", 3).stdout
+    assert "Questions" in output
+    assert output == kblam("train", "--preview", 3).stdout
+
+
+def test_train_refuses_settings_out_of_range(kblam):
+    assert "Expected steps >= 1, got 0" in kblam("train", "--steps", 0, code=2).stderr
 
 
 @pytest.mark.parametrize(

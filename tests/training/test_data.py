@@ -25,31 +25,31 @@ from kblam.training.data import (
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return generate_world(3000, 7)
+    return generate_world(2000, 7)
 
 
 @pytest.fixture(scope="module")
 def questions(world: World) -> list[TrainingQuestion]:
-    return generate_questions(world, 3000, 7)
+    return generate_questions(world, 2000, 7)
 
 
 def test_the_same_seed_gives_the_same_data(world: World, questions: list[TrainingQuestion]) -> None:
-    again = generate_world(3000, 7)
+    again = generate_world(2000, 7)
     assert again == world
     assert again.fingerprint == world.fingerprint
-    assert generate_questions(again, 3000, 7) == questions
+    assert generate_questions(again, 2000, 7) == questions
     assert general_instructions(50, 3) == general_instructions(50, 3)
 
 
 def test_another_seed_gives_other_data(world: World, questions: list[TrainingQuestion]) -> None:
-    other = generate_world(3000, 8)
+    other = generate_world(2000, 8)
     assert other.fingerprint != world.fingerprint
     assert generate_questions(world, 100, 8) != questions[:100]
     assert general_instructions(50, 3) != general_instructions(50, 4)
 
 
 def test_a_world_is_broad(world: World) -> None:
-    assert len(world.facts) == len(world.relations) == 3000
+    assert len(world.facts) == len(world.relations) == 2000
     assert len({relation.id for relation in world.relations}) > 300
     sizes = [len(indices) for indices in world.by_entity.values()]
     assert min(sizes) >= 1
@@ -147,7 +147,7 @@ def test_near_facts_are_never_gold(questions: list[TrainingQuestion]) -> None:
 
 
 def test_validation_shares_no_entity_and_has_unseen_relations(world: World) -> None:
-    unseen = generate_world(1500, 7, split="validation")
+    unseen = generate_world(1000, 7, split="validation")
     train = {name.lower() for name in world.by_entity}
     assert not train & {name.lower() for name in unseen.by_entity}
     assert not any(relation.held_back for relation in world.relations)

@@ -107,7 +107,7 @@ def _source_of(kb: Any) -> TripleSource | None:
         return kb
     # An object of a package that was never imported cannot be: no package is imported to look.
     for package, source in (("rdflib", _rdflib), ("llama_index.core", _llama_index)):
-        if package in sys.modules and (found := source(kb)) is not None:
+        if sys.modules.get(package) is not None and (found := source(kb)) is not None:
             return found
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,10 @@ class RdfFileSource:
         """
         dataset = Dataset()
         try:
-            dataset.parse(self.path, format=RDF_SUFFIXES[self.path.suffix.lower()])
+            with warnings.catch_warnings():
+                # rdflib's own parsers use what rdflib has deprecated.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                dataset.parse(self.path, format=RDF_SUFFIXES[self.path.suffix.lower()])
         except Exception as error:  # each of rdflib's parsers raises errors of its own
             raise StoreError(f"{self.path} could not be read as RDF: {error}") from error
         yield from RdfSource(dataset, languages=self._languages).triples()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kblam.errors import FactError, StoreError
 from kblam.knowledge import (
@@ -93,6 +96,27 @@ def test_csv_names_what_is_wrong(tmp_path: Path, text: str, message: str) -> Non
     path.write_text(text, encoding="utf-8")
     with pytest.raises(FactError, match=message):
         list(CsvSource(path).triples())
+
+
+parts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1).filter(
+    lambda text: text.strip()
+)
+
+
+@given(st.lists(st.builds(Triple, parts, parts, parts, id=st.none() | parts), max_size=5))
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, triples: list[Triple]
+) -> None:
+    folder = tmp_path_factory.mktemp("facts")
+    lines = [json.dumps(triple.to_dict(), ensure_ascii=False) for triple in triples]
+    (folder / "facts.jsonl").write_text("\n".join(lines), encoding="utf-8", newline="")
+    assert list(JsonlSource(folder / "facts.jsonl").triples()) == triples
+    with (folder / "facts.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["entity", "property", "value"])
+        writer.writerows([t.entity, t.property, t.value] for t in triples)
+    read = [(t.entity, t.property, t.value) for t in CsvSource(folder / "facts.csv").triples()]
+    assert read == [(t.entity, t.property, t.value) for t in triples]
 
 
 @pytest.mark.parametrize("kind", [JsonlSource, CsvSource])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +56,9 @@ def test_add_takes_a_generator(store: KnowledgeStore) -> None:
 
 def test_a_store_is_made_of_another(store: KnowledgeStore) -> None:
     store.add(Triple("Acme", "founder", "Ann Lee", id="7", metadata={"team": "red"}))
-    with KnowledgeStore.from_source(store) as copy:
-        assert list(copy) == list(store)
-        assert copy.fingerprint == store.fingerprint
+    with KnowledgeStore.from_source(store) as other:
+        assert list(other) == list(store)
+        assert other.fingerprint == store.fingerprint
 
 
 def test_a_bad_fact_among_many_adds_none(store: KnowledgeStore) -> None:
@@ -259,6 +262,26 @@ def test_a_closed_store_says_so(store: KnowledgeStore) -> None:
     assert "closed" in repr(store)
     with pytest.raises(StoreError, match="has been closed"):
         len(store)
+
+
+def test_a_store_in_a_file_is_pickled_as_its_path(tmp_path: Path) -> None:
+    with KnowledgeStore.from_source(FACTS, tmp_path / "facts.db") as store:
+        assert copy.deepcopy({"kb": store})["kb"] is store
+        with pickle.loads(pickle.dumps(store)) as again:
+            assert contents(again) == FACTS
+    with KnowledgeStore() as store:
+        assert copy.deepcopy(store) is store
+        with pytest.raises(StoreError, match="cannot be pickled"):
+            pickle.dumps(store)
+
+
+def test_a_store_nobody_closed_is_closed(tmp_path: Path) -> None:
+    store = KnowledgeStore.from_source(FACTS, tmp_path / "facts.db")
+    store.count()
+    del store
+    gc.collect()
+    # SQLite takes its log away with the last connection.
+    assert [path.name for path in tmp_path.iterdir()] == ["facts.db"]
 
 
 def test_an_empty_store_is_no_missing_store(store: KnowledgeStore) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from kblam.errors import KBLaMError, StoreCorruptError, StoreError
@@ -53,6 +54,8 @@ class Database:
                 connection.close()
                 raise
         self._idle.append(connection)
+        # A store that nobody closed is closed with its last reference.
+        weakref.finalize(self, _close_all, self._idle, self._process)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -82,17 +85,17 @@ class Database:
     def close(self) -> None:
         """Close every connection; one that is in use is closed when it comes back."""
         self.closed = True
-        while self._idle:
-            self._idle.pop().close()
+        with self._writer if self.in_memory else nullcontext():
+            _close_all(self._idle, self._process)
 
     @contextmanager
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
-        if self.closed:
-            raise StoreError(f"The knowledge store {self.name} has been closed. Open it again.")
         if self.in_memory:
             with self._writer:
+                self._refuse_if_closed()
                 yield self._idle[0]
             return
+        self._refuse_if_closed()
         if os.getpid() != self._process:
             # A connection must not be carried into a forked process, nor be closed there.
             self._inherited, self._idle = self._idle, deque()
@@ -106,6 +109,10 @@ class Database:
         finally:
             self._idle.append(connection)
             self._close_if_asked()
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise StoreError(f"The knowledge store {self.name} has been closed. Open it again.")
 
     def _close_if_asked(self) -> None:
         """Close what came back after :meth:`close` was called in another thread."""
@@ -145,3 +152,10 @@ class Database:
                     "copy, or build it anew from its triples."
                 ) from error
             raise StoreError(f"The knowledge store {self.name} failed: {message}.") from error
+
+
+def _close_all(idle: deque[sqlite3.Connection], process: int) -> None:
+    """Close connections, unless they were opened before this process was forked."""
+    if os.getpid() == process:
+        while idle:
+            idle.pop().close()

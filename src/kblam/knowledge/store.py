@@ -197,6 +197,18 @@ class KnowledgeStore(StoreReader):
         """Close the store; what is committed stays."""
         self._database.close()
 
+    def __deepcopy__(self, memo: object) -> KnowledgeStore:
+        # A handle on shared facts: frameworks that copy their settings must not copy these.
+        return self
+
+    def __reduce__(self) -> tuple[type[KnowledgeStore], tuple[str]]:
+        if self.path is None:
+            raise StoreError(
+                "A knowledge store in memory cannot be pickled. Keep it in a file: the copy then "
+                "opens the same file."
+            )
+        return KnowledgeStore, (str(self.path),)
+
     def __enter__(self) -> KnowledgeStore:
         return self
 

@@ -12,12 +12,13 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from kblam import adapter as adapters
+from kblam._loading import quiet_loading
 from kblam.decoder import AttachedDecoder, attach
 from kblam.decoder.grounding import HiddenTap, ValueTokens
 from kblam.encoding import as_embedder
@@ -42,15 +43,9 @@ def load_base_model(
     """
     location = resolve_base_model(name)
     extra = {"gguf_file": location.gguf_file} if location.gguf_file else {}
-    # The loader's own bars tell nothing that a user asked for.
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
+    with quiet_loading():
         tokenizer = AutoTokenizer.from_pretrained(location.path, **extra)
         model = AutoModelForCausalLM.from_pretrained(location.path, dtype=dtype, **extra)
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
@@ -94,6 +89,8 @@ class Engine:
             self._check_encoder(loaded.config.encoder, loaded.config.encoder_dimension)
             self.decoder = attach(model, loaded)
             self.tap = HiddenTap(model)
+            # A model that somebody handed in is as before once nobody asks it for facts.
+            weakref.finalize(self, _release, self.decoder, self.tap).atexit = False
 
     @property
     def encoder(self) -> TextEmbedder:
@@ -122,7 +119,8 @@ class Engine:
     @property
     def end_tokens(self) -> list[int]:
         """Tokens that end an answer."""
-        ends = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        generation: GenerationConfig | None = self.model.generation_config
+        ends = None if generation is None else generation.eos_token_id
         if ends is None:
             ends = self.tokenizer.eos_token_id
         if ends is None:
@@ -152,9 +150,14 @@ class Engine:
     def opens(self, token: int) -> bool:
         """Whether what follows this token is written without a space before it."""
         if token not in self._opens:
-            text = self.tokenizer.decode([token])
+            text = str(self.tokenizer.decode([token]))
             self._opens[token] = text[-1:].isspace() or text[-1:] in ("(", "[", '"', "“", "'")
         return self._opens[token]
+
+
+def _release(decoder: AttachedDecoder, tap: HiddenTap) -> None:
+    decoder.detach()
+    tap.remove()
 
 
 def load_engine(
@@ -173,21 +176,40 @@ def load_engine(
         WeightsNotFoundError: No weights under that name.
         AdapterError: The adapter cannot be used.
     """
-    if isinstance(base_model, PreTrainedModel):
-        if tokenizer is None:
-            raise ConfigError("Expected a tokenizer beside a loaded model. Give tokenizer=...")
-        name = base_model.name_or_path or type(base_model).__name__
-        return Engine(base_model, tokenizer, name, adapter, encoder)
+    base_model = _inside_peft(base_model)
+    loaded = isinstance(base_model, PreTrainedModel)
+    if loaded and tokenizer is None:
+        raise ConfigError("Expected a tokenizer beside a loaded model. Give tokenizer=...")
     where = torch.device(device) if device is not None else _best_device()
     kind = dtype if dtype is not None else _best_dtype(where)
-    key = (str(base_model), str(adapter), _encoder_key(encoder), str(where), kind, id(tokenizer))
+    # An engine keeps what it was given, so that no id is of anything else while it lives.
+    base = id(base_model) if loaded else (str(base_model), str(where), kind)
+    key = (base, str(adapter), _encoder_key(encoder), id(tokenizer))
     with _ENGINES_LOCK:
         engine = _ENGINES.get(key)
         if engine is None:
-            model, own = load_base_model(base_model, device=where, dtype=kind)
-            engine = Engine(model, tokenizer or own, str(base_model), adapter, encoder)
+            if isinstance(base_model, PreTrainedModel):
+                model, own = base_model, tokenizer
+                name = base_model.name_or_path or type(base_model).__name__
+            else:
+                model, own = load_base_model(base_model, device=where, dtype=kind)
+                name = str(base_model)
+            engine = Engine(model, tokenizer or own, name, adapter, encoder)
             _ENGINES[key] = engine
         return engine
+
+
+def _inside_peft(base_model: Any) -> Any:
+    """The Transformers model inside a ``PeftModel``: PEFT's layers are in its modules."""
+    inner = getattr(base_model, "get_base_model", None)
+    if inner is None:
+        return base_model
+    if base_model.active_peft_config.is_prompt_learning:
+        raise ConfigError(
+            "Expected a base model or one whose PEFT adapter lives in its layers, got prompt "
+            "learning, which a knowledge adapter cannot be combined with. Use LoRA, say."
+        )
+    return inner()
 
 
 def _encoder_key(encoder: str | Path | TextEmbedder | None) -> Any:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -108,7 +108,8 @@ class Generation:
             if request.options.seed is not None:
                 stack.enter_context(torch.random.fork_rng())
                 torch.manual_seed(request.options.seed)
-            output = engine.model.generate(
+            generate: Any = engine.model.generate
+            output = generate(
                 input_ids=prompts.input_ids,
                 attention_mask=prompts.attention_mask,
                 generation_config=self._config(length),
@@ -185,7 +186,7 @@ class Generation:
         if options.temperature > 0.0:
             config.temperature = options.temperature
             config.top_p = options.top_p
-            config.top_k = options.top_k or None
+            config.top_k = options.top_k  # 0 is all; None would be the library's own default.
         return config
 
     def _trim(self, ids: list[int]) -> list[int]:

@@ -42,7 +42,8 @@ def as_messages(prompt: Prompt) -> list[dict[str, str]]:
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
     messages = []
-    for message in prompt:
+    given: Sequence[object] = prompt
+    for message in given:
         role, content = (
             (message.get("role"), message.get("content"))
             if isinstance(message, Mapping)

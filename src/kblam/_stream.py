@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from kblam.answer import Answer
+from kblam.decoder.watch import cut_at_stop
 
 __all__ = ["AnswerStream"]
 
@@ -80,18 +81,15 @@ class AnswerStream(Iterator[str]):
             self._pieces.put(answer)
 
     def _offer(self, text: str) -> None:
-        text = text.lstrip()
         # An unfinished character is decoded as a replacement mark, which will change.
-        text = text.rstrip("\ufffd")
+        text, _ = cut_at_stop(text.rstrip("\ufffd"), self._stop)
         for stop in self._stop:
-            if stop in text:
-                text = text[: text.index(stop)]
             for length in range(min(len(stop) - 1, len(text)), 0, -1):
                 if text.endswith(stop[:length]):
                     text = text[:-length]
                     break
         # Trailing white space is no part of an answer unless more follows.
-        self._pieces.put(text.rstrip())
+        self._pieces.put(text.strip())
 
     def close(self) -> None:
         """Stop the generation; it ends after the token under way."""

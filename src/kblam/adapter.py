@@ -12,8 +12,10 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from kblam.config import KnowledgeConfig
+from kblam.decoder.attach import check_fit
 from kblam.decoder.layout import attention_layout
 from kblam.decoder.modules import KnowledgeAdapter
+from kblam.encoding.adapters import LinearAdapter
 from kblam.errors import AdapterError, AdapterMismatchError, ConfigError
 
 __all__ = ["DEFAULT_ADAPTER", "from_pretrained", "resolve_adapter", "save_pretrained"]
@@ -141,7 +143,14 @@ def from_pretrained(name: str | Path, model: PreTrainedModel) -> KnowledgeAdapte
             f"Expected an adapter's weights in {directory / _WEIGHTS}, could not read them: "
             f"{error}. Copy or train the adapter again."
         ) from error
-    adapter = KnowledgeAdapter(config, attention_layout(model))
+    layout = attention_layout(model)
+    check_fit(config, layout)
+    adapter = KnowledgeAdapter(config, layout)
+    spare = tensors.get("spare_key.weight")
+    if spare is not None and spare.dim() == 2 and spare.shape[0] % config.head_dim == 0:
+        adapter.spare_key = LinearAdapter(
+            config.encoder_dimension, spare.shape[0] // config.head_dim, config.head_dim, std=0.0
+        )
     expected = {key: tuple(value.shape) for key, value in adapter.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in tensors.items()}
     if expected != found:

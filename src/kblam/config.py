@@ -19,11 +19,22 @@ __all__ = [
 DEFAULT_REFUSAL = "I am sorry, I cannot find relevant information in the knowledge base."
 
 _T = TypeVar("_T")
+_SIZES = (
+    "encoder_dimension", "hidden_size", "num_heads", "num_key_heads", "head_dim", "lora_rank",
+)  # fmt: skip
 
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
+
+
+def _require_whole(lowest: int, **numbers: object) -> None:
+    for name, number in numbers.items():
+        _require(
+            isinstance(number, int) and number >= lowest,
+            f"Expected a whole number {name} >= {lowest}, got {number!r}.",
+        )
 
 
 def _from_dict(cls: type[_T], data: dict[str, Any]) -> _T:
@@ -37,7 +48,7 @@ def _from_dict(cls: type[_T], data: dict[str, Any]) -> _T:
         )
     try:
         return cls(**data)
-    except TypeError as error:
+    except (AttributeError, TypeError) as error:
         raise ConfigError(f"{cls.__name__} cannot be read: {error}.") from error
 
 
@@ -59,9 +70,8 @@ class SelectionConfig:
     pools: int = 4
 
     def __post_init__(self) -> None:
-        _require(self.layer >= 0, f"Expected a selection layer >= 0, got {self.layer}.")
-        _require(self.top_k >= 1, f"Expected top_k >= 1, got {self.top_k}.")
-        _require(self.pools >= 1, f"Expected pools >= 1, got {self.pools}.")
+        _require_whole(0, layer=self.layer)
+        _require_whole(1, top_k=self.top_k, pools=self.pools)
         _require(
             self.sources in ("both", "encoder", "decoder"),
             f"Expected sources 'both', 'encoder' or 'decoder', got {self.sources!r}.",
@@ -130,11 +140,14 @@ class KnowledgeConfig:
         object.__setattr__(self, "knowledge_layers", tuple(self.knowledge_layers))
         layers = self.knowledge_layers
         _require(
-            len(layers) > 0 and list(layers) == sorted(set(layers)) and layers[0] >= 0,
+            len(layers) > 0
+            and all(isinstance(layer, int) and layer >= 0 for layer in layers)
+            and list(layers) == sorted(set(layers)),
             f"Expected ascending knowledge layers, got {layers}.",
         )
-        for name in ("encoder_dimension", "hidden_size", "num_heads", "num_key_heads", "head_dim"):
-            _require(getattr(self, name) >= 1, f"Expected {name} >= 1, got {getattr(self, name)}.")
+        _require(isinstance(self.encoder, str), f"Expected an encoder's name, got {self.encoder}.")
+        for name in _SIZES:
+            _require_whole(1, **{name: getattr(self, name)})
         _require(
             self.num_heads % self.num_key_heads == 0,
             f"Expected num_key_heads to divide num_heads, got {self.num_key_heads} "
@@ -147,6 +160,12 @@ class KnowledgeConfig:
         _require(
             self.query_head in ("full", "lora", "shared"),
             f"Expected query_head 'full', 'lora' or 'shared', got {self.query_head!r}.",
+        )
+        _require(
+            isinstance(self.selection, (SelectionConfig, type(None)))
+            and isinstance(self.refusal, RefusalConfig),
+            "Expected the selection's and the refusal's settings as objects of their own, got "
+            f"{self.selection!r} and {self.refusal!r}.",
         )
         if self.selection is not None:
             _require(
@@ -202,12 +221,11 @@ class GenerationOptions:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stop", tuple(self.stop))
-        _require(
-            self.max_new_tokens >= 1, f"Expected max_new_tokens >= 1, got {self.max_new_tokens}."
-        )
+        # A lone string would become one stop string per character.
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        object.__setattr__(self, "stop", stop)
+        _require_whole(1, max_new_tokens=self.max_new_tokens, num_beams=self.num_beams)
+        _require_whole(0, top_k=self.top_k)
         _require(self.temperature >= 0.0, f"Expected a temperature >= 0, got {self.temperature}.")
         _require(0.0 < self.top_p <= 1.0, f"Expected 0 < top_p <= 1, got {self.top_p}.")
-        _require(self.top_k >= 0, f"Expected top_k >= 0, got {self.top_k}.")
-        _require(self.num_beams >= 1, f"Expected num_beams >= 1, got {self.num_beams}.")
         _require(all(self.stop), "Expected non-empty stop strings, got an empty one.")

@@ -183,7 +183,7 @@ class KBLaM:
         Args:
             prompt: A question, or chat messages with ``role`` and ``content``.
             options: How to generate.
-            view: Which facts, for this call only.
+            view: Which facts, for this call only; it narrows the view attached, if any.
             trace: Keep the fact attention in the answer.
 
         Raises:
@@ -271,7 +271,7 @@ class KBLaM:
         with self._engine.lock:
             encoded: EncodedFacts | None = None
             if base is not None:
-                encoded = base.read(view if view is not None else self._view)
+                encoded = base.read(_narrowed(self._view, view))
             return Generation(self._engine, request, base, encoded).run()
 
     def with_options(self, **changes: Any) -> KBLaM:
@@ -293,3 +293,10 @@ class KBLaM:
         facts = "no facts" if self._base is None else f"{len(self._base.store)} facts"
         settings = dataclasses.asdict(self._refusal)
         return f"KBLaM({self.model_name!r}, adapter={self.adapter_name!r}, {facts}, {settings})"
+
+
+def _narrowed(attached: View | None, asked: View | None) -> View | None:
+    """A call's view narrows the one attached; nothing a caller gives can widen it."""
+    if attached is None or asked is None:
+        return attached if asked is None else asked
+    return attached & asked

@@ -130,7 +130,10 @@ def _from_hub(name: str, marker: str, *, local: bool) -> WeightsLocation | None:
     try:
         if local:
             cached = try_to_load_from_cache(name, marker)
-            return WeightsLocation(name, str(Path(cached).parent)) if cached else None  # type: ignore[arg-type]
+            # The cache may also remember that the hub has no such file, by a mark of its own.
+            return (
+                WeightsLocation(name, str(Path(cached).parent)) if isinstance(cached, str) else None
+            )
         return WeightsLocation(name, snapshot_download(name))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
         # Unreachable, unknown or gated: the caller's error names every place looked at.

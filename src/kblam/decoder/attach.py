@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from transformers import PreTrainedModel
 
+from kblam.config import KnowledgeConfig
 from kblam.decoder.interface import LAYERS, PREFIX, LayerState, register
 from kblam.decoder.layout import AttentionLayout, attention_layout
 from kblam.decoder.modules import KnowledgeAdapter
 from kblam.decoder.session import FactInput, FactSession
 from kblam.errors import AdapterMismatchError, ConfigError
 
-__all__ = ["AttachedDecoder", "attach"]
+__all__ = ["AttachedDecoder", "attach", "check_fit"]
 
 
 def attach(model: PreTrainedModel, adapter: KnowledgeAdapter) -> AttachedDecoder:
@@ -50,7 +51,7 @@ class AttachedDecoder:
         self.layout = attention_layout(model)
         self.session: FactSession | None = None
         self._hooks: list[Any] = []
-        _check_shapes(adapter, self.layout)
+        check_fit(adapter.config, self.layout)
         config = model.config.get_text_config(decoder=True)
         base = config._attn_implementation or "eager"
         if base.startswith(PREFIX):
@@ -112,8 +113,12 @@ class AttachedDecoder:
         return self.model
 
 
-def _check_shapes(adapter: KnowledgeAdapter, layout: AttentionLayout) -> None:
-    config = adapter.config
+def check_fit(config: KnowledgeConfig, layout: AttentionLayout) -> None:
+    """Check that an adapter is for a decoder of this shape.
+
+    Raises:
+        AdapterMismatchError: It is for another one.
+    """
     wanted = (config.hidden_size, config.num_heads, config.head_dim)
     have = (layout.hidden_size, layout.num_heads, layout.head_dim)
     if wanted != have:

@@ -134,6 +134,7 @@ class CopyProcessor(LogitsProcessor):
         self._lookup: ValueLookup | None = None
         self._prompt_length = prompt_length
         self._steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
+        self._seen: dict[tuple[int, tuple[int, ...]], list[_State]] = {}
         self.reading: list[list[float]] = []
 
     @property
@@ -144,7 +145,7 @@ class CopyProcessor(LogitsProcessor):
             self._lookup = self._make_lookup(self._session.selection)
         return self._lookup
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Replace scores (B, V) by the log-probabilities of the mixture."""
         batch = scores.shape[0]
         log_probs = scores.float().log_softmax(-1)
@@ -158,6 +159,7 @@ class CopyProcessor(LogitsProcessor):
             at_start = self._values.starts_text(text)
             step = _Step(states[index], gates[index], pointers[index], log_probs[index], at_start)
             steps[group, text] = step
+            self._seen[group, text] = states[index]
             mixed[index] = self._mixture(group, step)
         self.reading.append(_reading(states[0], gates[0], pointers[0]))
         # A step follows from the one before: older ones are never asked for again.
@@ -172,13 +174,22 @@ class CopyProcessor(LogitsProcessor):
             batch: Rows in the batch.
             text: The generated tokens, the last of which the processor has not seen.
         """
-        group = self._values.row(row, batch)
+        states = self._finished(self._values.row(row, batch), text)
+        best = max(states, key=lambda state: state.weight)
+        return best.spans if not best.pending else best.spans[:-1]
+
+    def _finished(self, group: int, text: tuple[int, ...]) -> list[_State]:
+        """The states after a finished text; what ended a row or beam early is in no value."""
         for length in range(len(text), -1, -1):
-            if (group, text[:length]) in self._steps or length == 0:
-                states = self._follow(group, text[: min(length + 1, len(text))])
-                best = max(states, key=lambda state: state.weight)
-                return best.spans if not best.pending else best.spans[:-1]
-        return ()
+            states = self._seen.get((group, text[:length]))
+            if states is None:
+                continue
+            if length == len(text):
+                return states
+            if (group, text[:length]) in self._steps:
+                return self._follow(group, text[: length + 1])
+            return [state for state in states if not state.pending] or states
+        return [_State(1.0)]
 
     def _follow(self, group: int, text: tuple[int, ...]) -> list[_State]:
         """The states after a text, from what was offered before its last token."""
@@ -228,7 +239,8 @@ class CopyProcessor(LogitsProcessor):
                 used[index, 0, span.fact] += 1.0
         hidden = self._tap.last[:, None]
         log_prior = rows(selection.log_prob, batch)
-        gate, pointer = self._head(hidden, keys, log_prior, mask, used)
+        log_none = rows(selection.log_none, batch)
+        gate, pointer = self._head(hidden, keys, log_prior, log_none, mask, used)
         # A row that may see no fact at all has nothing to copy.
         gates = torch.sigmoid(gate[:, 0]) * mask.any(1)
         return gates.tolist(), pointer[:, 0].exp().tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,7 @@ def query_projection(
     """
     width = num_heads * head_dim
     pick: Callable[[Tensor], Tensor]
+    linear: Any
     if hasattr(module, "q_proj"):
         linear = module.q_proj
         if linear.weight.shape[0] == 2 * width:

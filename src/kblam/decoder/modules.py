@@ -112,7 +112,13 @@ class PointerHead(nn.Module):
         self.used_penalty = nn.Parameter(torch.tensor(4.0))
 
     def forward(
-        self, hidden: Tensor, keys: Tensor, log_prior: Tensor, mask: Tensor, used: Tensor
+        self,
+        hidden: Tensor,
+        keys: Tensor,
+        log_prior: Tensor,
+        log_none: Tensor,
+        mask: Tensor,
+        used: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Score the facts for copying.
 
@@ -120,6 +126,8 @@ class PointerHead(nn.Module):
             hidden: Last hidden states, (B, T, D).
             keys: Encoded keys of the selected facts, (B, k, E).
             log_prior: Their selection log-probabilities, (B, k).
+            log_none: Selection's log-probability of "none of them", (B,): a prompt that is not
+                about the facts starts no value.
             mask: True where a fact exists, (B, k).
             used: How often each was copied before, (B, T, k).
 
@@ -132,7 +140,9 @@ class PointerHead(nn.Module):
         scores = scores + self.selection_scale * log_prior[:, None, :]
         scores = scores - self.used_penalty * used.float()
         scores = scores.masked_fill(~mask[:, None, :], torch.finfo(torch.float32).min)
-        return hidden @ self.gate + self.gate_bias, scores.log_softmax(-1)
+        opened = torch.sigmoid(hidden @ self.gate + self.gate_bias)
+        about_facts = 1.0 - log_none.float().exp()[:, None]
+        return torch.logit(opened * about_facts, eps=1e-6), scores.log_softmax(-1)
 
 
 class RefusalHead(nn.Module):

@@ -66,7 +66,7 @@ class RefusalProcessor(LogitsProcessor):
         self._end = end_token
         self.probability: Tensor | None = None
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Leave scores (B, V) alone except for refused rows at their first token."""
         if self.probability is not None:
             return scores

@@ -46,7 +46,7 @@ class GenerationWatch(StoppingCriteria):
         self._cancelled = cancelled
         self.first_token_at: float | None = None
 
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         """Tell which rows are done, (B,)."""
         if self.first_token_at is None:
             self.first_token_at = time.perf_counter()

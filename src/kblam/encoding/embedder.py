@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kblam._loading import quiet_loading
 from kblam.errors import ConfigError
 from kblam.knowledge.protocols import TextEmbedder
 from kblam.weights import DEFAULT_ENCODER, resolve_encoder
@@ -73,7 +74,8 @@ class _CachedEmbedder:
 def _unit(vectors: Vectors) -> Vectors:
     vectors = np.asarray(vectors, dtype=np.float32)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, 1e-12)
+    unit: Vectors = vectors / np.maximum(norms, 1e-12)
+    return unit
 
 
 class SentenceEncoder(_CachedEmbedder):
@@ -101,7 +103,8 @@ class SentenceEncoder(_CachedEmbedder):
         from sentence_transformers import SentenceTransformer
 
         location = resolve_encoder(name)
-        self._model = SentenceTransformer(location.path, device=str(device or "cpu"))
+        with quiet_loading():
+            self._model = SentenceTransformer(location.path, device=str(device or "cpu"))
         self._model.requires_grad_(False)
         self.name = str(name).rstrip("/").rsplit("/", 1)[-1]
         dimension = self._model.get_embedding_dimension()
@@ -181,7 +184,7 @@ def as_embedder(encoder: str | Path | TextEmbedder | Any | None = None) -> TextE
     if isinstance(encoder, (str, Path)):
         return SentenceEncoder(encoder)
     if all(hasattr(encoder, name) for name in ("name", "dimension", "encode")):
-        return encoder  # type: ignore[no-any-return]
+        return encoder
     label = str(
         getattr(encoder, "model_name", None)
         or getattr(encoder, "model", None)

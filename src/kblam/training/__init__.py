@@ -1,11 +1,13 @@
 """Training knowledge adapters: the base stays frozen."""
 
+from typing import Any
+
 from kblam.training.config import TrainingConfig
 
 __all__ = ["TrainingConfig", "train"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     # The loop needs the "train" extra; the settings do not.
     if name == "train":
         from kblam.errors import require

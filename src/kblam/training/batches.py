@@ -126,10 +126,14 @@ def collate(examples: Sequence[Example], pad_token: int, device: torch.device) -
         room = len(tokens) - begin
         labels[row, begin - 1 : begin - 1 + room] = torch.tensor(example.labels[:room])
         starts[row, begin - 1 : begin - 1 + room] = torch.tensor(example.starts[:room])
-    tensors = (ids, attention, prompts, last, labels, starts)
     kinds = [example.kind for example in examples]
     return Batch(
-        *(tensor.to(device) for tensor in tensors),
+        input_ids=ids.to(device),
+        attention_mask=attention.to(device),
+        prompt_mask=prompts.to(device),
+        last=last.to(device),
+        labels=labels.to(device),
+        starts=starts.to(device),
         refuse=torch.tensor([float(kind == "refuse") for kind in kinds], device=device),
         general=torch.tensor([kind == "general" for kind in kinds], device=device),
     )

@@ -90,6 +90,11 @@ class TrainingConfig:
         for name in ("num_instructions", "retrieval_steps", "instructions_per_batch"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"Expected {name} >= 0, got {getattr(self, name)}.")
+        if self.instructions_per_batch > self.batch_size:
+            raise ConfigError(
+                f"Expected at most batch_size = {self.batch_size} general prompts a step, got "
+                f"instructions_per_batch = {self.instructions_per_batch}."
+            )
         if not self.learning_rate > 0.0:
             raise ConfigError(f"Expected a learning rate > 0, got {self.learning_rate}.")
         if self.candidates < self.top_k:

@@ -6,10 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -37,6 +39,7 @@ class Corpus:
         values: Embedded value texts, (M, E).
         asked: Embedded questions, (N, E).
         entity_of: A number per fact, equal for facts of one entity, (M,).
+        made_of: Names the data, for caches of what is made from it.
     """
 
     facts: tuple[Triple, ...]
@@ -45,6 +48,7 @@ class Corpus:
     values: Tensor
     asked: Tensor
     entity_of: Tensor
+    made_of: str
 
 
 def embed(encoder: TextEmbedder, texts: Sequence[str], label: str, *, batch: int = 4096) -> Tensor:
@@ -72,7 +76,7 @@ def build_corpus(
     num_questions: int,
     seed: int,
     cache: Path,
-    split: str = "train",
+    split: Literal["train", "validation"] = "train",
 ) -> Corpus:
     """Generate a world and its questions, and embed them or read the cached embeddings.
 
@@ -87,8 +91,9 @@ def build_corpus(
     world: World = generate_world(num_facts, seed, split=split)
     questions = tuple(generate_questions(world, num_questions, seed + 1))
     facts = world.facts
-    sizes = {"facts": len(facts), "questions": len(questions)}
-    tensors = _read(cache, sizes)
+    # Equal sizes do not make equal data: the generator may have changed since.
+    made_of = f"{world.fingerprint}-{len(questions)}-{encoder.name}"
+    tensors = _read(cache, made_of)
     if tensors is None:
         tensors = {
             "keys": embed(encoder, [fact.key_text for fact in facts], f"{split} keys"),
@@ -96,7 +101,8 @@ def build_corpus(
             "asked": embed(encoder, [q.question for q in questions], f"{split} questions"),
         }
         cache.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: t.half().contiguous() for name, t in tensors.items()}, cache)
+        halves = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
+        save_file(halves, cache, metadata={"made_of": made_of})
     entities = {name: i for i, name in enumerate(sorted({fact.entity for fact in facts}))}
     return Corpus(
         facts=facts,
@@ -105,17 +111,15 @@ def build_corpus(
         values=tensors["values"].float(),
         asked=tensors["asked"].float(),
         entity_of=torch.tensor([entities[fact.entity] for fact in facts]),
+        made_of=made_of,
     )
 
 
-def _read(cache: Path, sizes: dict[str, int]) -> dict[str, Tensor] | None:
+def _read(cache: Path, made_of: str) -> dict[str, Tensor] | None:
     if not cache.is_file():
         return None
-    tensors = load_file(cache)
-    if (
-        tensors["keys"].shape[0] != sizes["facts"]
-        or tensors["asked"].shape[0] != sizes["questions"]
-    ):
-        _log.warning("The cached embeddings in %s are of other data; embedding again.", cache)
-        return None
-    return tensors
+    with safe_open(cache, framework="pt") as file:
+        if (file.metadata() or {}).get("made_of") != made_of:
+            _log.warning("The embeddings cached in %s are of other data; embedding again.", cache)
+            return None
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

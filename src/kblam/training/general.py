@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -46,10 +47,10 @@ def general_prompts(engine: Engine, count: int, seed: int, cache: Path) -> list[
     texts = general_instructions(count, seed)
     prompts = [tokenize(engine.tokenizer, [{"role": "user", "content": text}]) for text in texts]
     continuations: list[list[int]] = []
-    if cache.is_file():
-        continuations = json.loads(cache.read_text())
-    if len(continuations) != count:
-        continuations = []
+    held = json.loads(cache.read_text()) if cache.is_file() else {}
+    if held.get("texts") == texts:
+        continuations = held["continuations"]
+    else:
         for start in tqdm(range(0, count, _BATCH), desc="general prompts", unit="batch"):
             padded = pad_prompts(
                 prompts[start : start + _BATCH],
@@ -57,7 +58,8 @@ def general_prompts(engine: Engine, count: int, seed: int, cache: Path) -> list[
                 engine.context,
                 engine.model.device,
             )
-            output = engine.model.generate(
+            generate: Any = engine.model.generate
+            output = generate(
                 input_ids=padded.input_ids,
                 attention_mask=padded.attention_mask,
                 max_new_tokens=_NEW_TOKENS,
@@ -69,7 +71,7 @@ def general_prompts(engine: Engine, count: int, seed: int, cache: Path) -> list[
                 end = next((i + 1 for i, token in enumerate(row) if token in ends), len(row))
                 continuations.append(row[:end])
         cache.parent.mkdir(parents=True, exist_ok=True)
-        cache.write_text(json.dumps(continuations))
+        cache.write_text(json.dumps({"texts": texts, "continuations": continuations}))
     return [
         General(text, text_example(prompt, continuation))
         for text, prompt, continuation in zip(texts, prompts, continuations, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -67,7 +68,9 @@ def train(config: TrainingConfig) -> Path:
     cache = output / "cache" / config.data_key()
     trainer, validation = _prepare(config, engine, adapter, cache)
     curve = _Curve(output / "curve.json")
+    _recover(output / "checkpoint")
     if not (output / "checkpoint").exists():
+        curve.rows.clear()
         _first_stage(config, trainer, cache, curve)
     _second_stage(config, accelerator, trainer, validation, curve, output)
     trainer.decoder.detach()
@@ -116,7 +119,9 @@ def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: _
     ]
     selection = trainer.decoder.adapter.config.selection
     assert selection is not None
-    hidden = cache_hidden(engine, examples, selection.layer, cache / "hidden.safetensors")
+    name = hashlib.sha256(corpus.made_of.encode()).hexdigest()[:16]
+    path = cache / f"hidden-{name}.safetensors"
+    hidden = cache_hidden(engine, examples, selection.layer, path)
     for row in train_selection(
         trainer.decoder.adapter,
         corpus,
@@ -226,16 +231,28 @@ class _Module:
 def _save(accelerator: Accelerator, checkpoint: Path, step: int, curve: _Curve) -> None:
     if not accelerator.is_main_process:
         return
-    fresh = checkpoint.with_name("checkpoint.new")
+    fresh, old = _beside(checkpoint)
     accelerator.save_state(str(fresh))
     (fresh / "step.json").write_text(json.dumps({"step": step}))
     curve.write()
     # A cut while writing leaves the old checkpoint whole.
-    old = checkpoint.with_name("checkpoint.old")
+    _remove(old)
     if checkpoint.exists():
         checkpoint.rename(old)
     fresh.rename(checkpoint)
     _remove(old)
+
+
+def _beside(checkpoint: Path) -> tuple[Path, Path]:
+    """Where a checkpoint is written, and where the one before it waits meanwhile."""
+    return checkpoint.with_name("checkpoint.new"), checkpoint.with_name("checkpoint.old")
+
+
+def _recover(checkpoint: Path) -> None:
+    """Put back the checkpoint that a cut between two renames left aside."""
+    _, old = _beside(checkpoint)
+    if old.exists() and not checkpoint.exists():
+        old.rename(checkpoint)
 
 
 def _remove(folder: Path) -> None:

@@ -70,7 +70,7 @@ def last_hidden(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tenso
 
 def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """What the model's own head makes of hidden states (..., D): (..., V), float32."""
-    logits = model.get_output_embeddings()(hidden).float()
+    logits: Tensor = model.get_output_embeddings()(hidden).float()
     config = model.config.get_text_config(decoder=True)
     scaling = getattr(config, "logits_scaling", None)
     if scaling is not None:
@@ -125,11 +125,15 @@ def compute_losses(
     begun = (starts[:, :, None] == chosen[:, None, :]) & (starts != IGNORED)[:, :, None]
     used = begun.long().cumsum(1) - begun.long()
     mask = torch.ones_like(chosen, dtype=torch.bool)
-    gate, weights = pointer(hidden, session.keys, selection.log_prob, mask, used)
+    gate, weights = pointer(
+        hidden, session.keys, selection.log_prob, selection.log_none, mask, used
+    )
     is_word = batch.labels != IGNORED
     log_probs = head_logits(model, hidden[is_word]).log_softmax(-1)
     token = log_probs.gather(1, batch.labels[is_word][:, None])[:, 0]
-    words = -(token + F.logsigmoid(-gate[is_word])).mean()
+    # Nothing is copied into general prompts and their continuations either.
+    closed = is_word | (batch.general[:, None] & batch.attention_mask.bool())
+    words = -token.mean() - F.logsigmoid(-gate[closed]).mean()
     # A gold fact that selection left out cannot be pointed at; selection's own loss mends that.
     is_start = begun.any(-1)
     pointed = (weights + torch.where(begun, 0.0, -1e4)).logsumexp(-1)

@@ -1,0 +1,24 @@
+"""Loading weights quietly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["quiet_loading"]
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Hide the progress bars and advice that loaders print: they tell nothing a user asked for."""
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -45,8 +45,11 @@ def load_base_model(
     extra = {"gguf_file": location.gguf_file} if location.gguf_file else {}
     with quiet_loading():
         tokenizer = AutoTokenizer.from_pretrained(location.path, **extra)
-        model = AutoModelForCausalLM.from_pretrained(location.path, dtype=dtype, **extra)
-    return model.to(device).eval().requires_grad_(False), tokenizer
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            location.path, dtype=dtype, **extra
+        )
+    placed: Any = model.to(device)  # type: ignore[arg-type]
+    return placed.eval().requires_grad_(False), tokenizer
 
 
 class Engine:
@@ -178,8 +181,6 @@ def load_engine(
     """
     base_model = _inside_peft(base_model)
     loaded = isinstance(base_model, PreTrainedModel)
-    if loaded and tokenizer is None:
-        raise ConfigError("Expected a tokenizer beside a loaded model. Give tokenizer=...")
     where = torch.device(device) if device is not None else _best_device()
     kind = dtype if dtype is not None else _best_dtype(where)
     # An engine keeps what it was given, so that no id is of anything else while it lives.
@@ -189,12 +190,15 @@ def load_engine(
         engine = _ENGINES.get(key)
         if engine is None:
             if isinstance(base_model, PreTrainedModel):
-                model, own = base_model, tokenizer
+                if tokenizer is None:
+                    raise ConfigError(
+                        "Expected a tokenizer beside a loaded model. Give tokenizer=..."
+                    )
                 name = base_model.name_or_path or type(base_model).__name__
+                engine = Engine(base_model, tokenizer, name, adapter, encoder)
             else:
                 model, own = load_base_model(base_model, device=where, dtype=kind)
-                name = str(base_model)
-            engine = Engine(model, tokenizer or own, name, adapter, encoder)
+                engine = Engine(model, tokenizer or own, str(base_model), adapter, encoder)
             _ENGINES[key] = engine
         return engine
 

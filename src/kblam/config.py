@@ -138,7 +138,8 @@ class KnowledgeConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "knowledge_layers", tuple(self.knowledge_layers))
-        layers = self.knowledge_layers
+        # Settings are read from files: their types are not to be trusted.
+        layers: tuple[Any, ...] = self.knowledge_layers
         _require(
             len(layers) > 0
             and all(isinstance(layer, int) and layer >= 0 for layer in layers)
@@ -161,9 +162,11 @@ class KnowledgeConfig:
             self.query_head in ("full", "lora", "shared"),
             f"Expected query_head 'full', 'lora' or 'shared', got {self.query_head!r}.",
         )
+        selection: Any = self.selection
+        refusal: Any = self.refusal
         _require(
-            isinstance(self.selection, (SelectionConfig, type(None)))
-            and isinstance(self.refusal, RefusalConfig),
+            isinstance(selection, (SelectionConfig, type(None)))
+            and isinstance(refusal, RefusalConfig),
             "Expected the selection's and the refusal's settings as objects of their own, got "
             f"{self.selection!r} and {self.refusal!r}.",
         )
@@ -222,8 +225,8 @@ class GenerationOptions:
 
     def __post_init__(self) -> None:
         # A lone string would become one stop string per character.
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-        object.__setattr__(self, "stop", stop)
+        given: Any = self.stop
+        object.__setattr__(self, "stop", (given,) if isinstance(given, str) else tuple(given))
         _require_whole(1, max_new_tokens=self.max_new_tokens, num_beams=self.num_beams)
         _require_whole(0, top_k=self.top_k)
         _require(self.temperature >= 0.0, f"Expected a temperature >= 0, got {self.temperature}.")

@@ -37,7 +37,7 @@ REAL_QUESTIONS = [
     "How large is the area of Mongolia?",
     "What is the internet domain of Croatia?",
     "On which continent is Suriname?",
-    "What is the national anthem of Bhutan?",  # no such fact
+    "What is the national dish of Peru?",  # no such fact
 ]
 PRIVATE_FACTS = [
     ("Project Nightjar", "lead", "Mirela Osei"),

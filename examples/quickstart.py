@@ -15,7 +15,7 @@ QUESTIONS = [
     "Who is the project lead of Aurora?",
     "What is the launch code of Aurora?",
     "What is the budget of Borealis?",
-    "What is the mother of Aurora?",  # the facts do not say
+    "What is the launch code of Borealis?",  # the facts do not say
 ]
 
 

@@ -9,7 +9,12 @@ from pathlib import Path
 from kblam import KBLaM
 from kblam.knowledge import KnowledgeStore
 
-QUESTION = "What is the phone number of warehouse 42?"
+CITIES = [
+    "Aarhus", "Basel", "Bergen", "Bilbao", "Brno", "Bruges", "Cork", "Cracow", "Dresden", "Galway",
+    "Gdansk", "Geneva", "Ghent", "Graz", "Kaunas", "Leeds", "Linz", "Lyon", "Malaga", "Nantes",
+    "Odense", "Parma", "Porto", "Rennes", "Riga", "Seville", "Split", "Turin", "Verona", "Zagreb",
+]  # fmt: skip
+QUESTION = "What is the phone number of the Ghent warehouse?"
 
 
 def main() -> None:
@@ -19,17 +24,18 @@ def main() -> None:
         KnowledgeStore(Path(folder) / "warehouses.db") as store,
     ):
         store.add(
-            (f"warehouse {number}", "phone number", f"555-{number:04d}") for number in range(1, 301)
+            (f"the {city} warehouse", "phone number", f"555-{1000 + 37 * number}")
+            for number, city in enumerate(CITIES)
         )
         model = KBLaM.from_pretrained().attach(store)
         print(f"{len(store)} facts, fingerprint {store.fingerprint}")
         ask(model)
 
-        store.upsert([("warehouse 42", "phone number", "777-9000")])
+        store.upsert([("the Ghent warehouse", "phone number", "777-9000")])
         print(f"Changed one fact, fingerprint {store.fingerprint}")
         ask(model)
 
-        store.remove(entity="warehouse 42", property="phone number")
+        store.remove(entity="the Ghent warehouse", property="phone number")
         print("Removed it")
         ask(model)
         model.detach()

@@ -36,8 +36,8 @@ MAX_ANNOTATED_COLUMNS = 12
 def draw_attention(answer: Answer, *, max_facts: int = 12) -> Figure:
     """Draw which facts an answer was read from.
 
-    The left half shows, for every knowledge layer, how the attention at the end of the question was
-    shared among the facts. The right half shows, for every generated token, which fact was read
+    The left half shows, for every knowledge layer, how much attention each fact received at the end
+    of the question; what is missing to 1 went to the prompt. The right half shows, for every generated token, which fact was read
     while it was written. Both have one row per fact, the most read fact first.
 
     Args:
@@ -81,7 +81,7 @@ def draw_attention(answer: Answer, *, max_facts: int = 12) -> Figure:
     bar = figure.colorbar(image, ax=halves, fraction=0.03, pad=0.01)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7, length=0)
-    bar.set_label("share of the fact attention", fontsize=7)
+    bar.set_label("attention to the fact", fontsize=7)
     figure.suptitle(_title(answer), fontsize=10, x=0.01, ha="left")
     return figure
 
@@ -125,7 +125,7 @@ def _most_read(trace: AttentionTrace, limit: int) -> list[int]:
 def _draw_layers(axes: Axes, trace: AttentionTrace, rows: list[int]) -> AxesImage:
     weights = np.asarray(trace.by_layer, dtype=np.float64)[:, rows].T  # (rows, layers)
     image = _draw_cells(axes, weights)
-    axes.set_title("at the end of the question", fontsize=9)
+    axes.set_title("attention at the end of the question", fontsize=9)
     axes.set_xlabel("knowledge layer", fontsize=8)
     axes.set_xticks(range(len(trace.layers)), [str(layer) for layer in trace.layers], fontsize=8)
     labels = [_fact_label(trace, row) for row in rows]
@@ -137,14 +137,14 @@ def _draw_tokens(axes: Axes, trace: AttentionTrace, rows: list[int]) -> None:
     tokens = [_token_label(token) for token in trace.tokens[:MAX_TOKENS]]
     weights = np.asarray(trace.by_token, dtype=np.float64)[:MAX_TOKENS, rows].T  # (rows, tokens)
     _draw_cells(axes, weights)
-    axes.set_title("while writing the answer", fontsize=9)
+    axes.set_title("read while writing the answer", fontsize=9)
     axes.set_xlabel("generated token", fontsize=8)
     axes.set_xticks(range(len(tokens)), tokens, fontsize=8, rotation=55, ha="right")
     axes.tick_params(axis="y", labelleft=False)
 
 
 def _draw_cells(axes: Axes, weights: FloatArray) -> AxesImage:
-    """Draw one half; `weights` is (facts, columns), each a share between 0 and 1."""
+    """Draw one half; `weights` is (facts, columns), each between 0 and 1."""
     image = axes.imshow(weights, cmap=COLOURS, vmin=0.0, vmax=1.0, aspect="auto")
     axes.set_xticks(np.arange(weights.shape[1] + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(weights.shape[0] + 1) - 0.5, minor=True)
@@ -176,6 +176,8 @@ def _fact_label(trace: AttentionTrace, row: int) -> str:
 
 
 def _token_label(token: str) -> str:
+    if not token:
+        return "(end)"  # a special token: it has no text
     # A dollar sign would start a formula.
     return token.replace("\n", "⏎").strip().replace("$", r"\$") or "␣"
 

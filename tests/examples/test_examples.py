@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 SCRIPTS = {
     "quickstart.py": ["QX-7719", "Mirela Osei", "refused"],
-    "update_a_fact.py": ["555-0042", "777-9000", "cannot find"],
+    "update_a_fact.py": ["555-1444", "777-9000", "cannot find"],
     "langchain_chain.py": ["+358 55 0142 77", "Benjamin Smith", "Tampere"],
     "llama_index_engine.py": ["Ghent", "Ines Okafor"],
 }

@@ -37,8 +37,9 @@ def draw_attention(answer: Answer, *, max_facts: int = 12) -> Figure:
     """Draw which facts an answer was read from.
 
     The left half shows, for every knowledge layer, how much attention each fact received at the end
-    of the question; what is missing to 1 went to the prompt. The right half shows, for every generated token, which fact was read
-    while it was written. Both have one row per fact, the most read fact first.
+    of the question; what is missing to 1 went to the prompt. The right half shows, for every
+    generated token, which fact was read while it was written. Both have one row per fact, the most
+    read fact first.
 
     Args:
         answer: An answer that was asked for with ``trace=True``.

@@ -138,6 +138,14 @@ def test_upsert_by_id_can_swap_two_facts(store: KnowledgeStore) -> None:
     assert [(fact.id, fact.value) for fact in store] == [("1", "Bo"), ("2", "Ann")]
 
 
+def test_upsert_by_id_names_what_is_there(store: KnowledgeStore) -> None:
+    store.add([("Acme", "lead", "Ann"), Triple("Acme", "lead", "Bo", id="2")])
+    store.upsert(Triple("Acme", "lead", "Ann", id="1", metadata={"v": 1}))
+    assert [(fact.id, fact.value) for fact in store] == [("2", "Bo"), ("1", "Ann")]
+    store.upsert(Triple("Acme", "lead", "Ann", id="2"))
+    assert [(fact.id, fact.value) for fact in store] == [("2", "Ann")]
+
+
 def test_upsert_replaces_metadata(store: KnowledgeStore) -> None:
     store.add(Triple("Acme", "lead", "Ann", metadata={"team": "red"}))
     assert store.upsert(Triple("Acme", "lead", "Ann", metadata={"team": "blue"})) == 1

@@ -46,6 +46,10 @@ WHERE id = ?
 """
 _BY_CONTENT = f"SELECT {COLUMNS} FROM facts WHERE entity = ? AND property = ? AND value = ?"
 _BY_ID = f"SELECT {COLUMNS} FROM facts WHERE id = ?"
+_ROW = "SELECT row FROM facts WHERE id = ?"
+_CLEAR = """
+DELETE FROM facts WHERE id = ? OR (entity = ? AND property = ? AND value = ?)
+"""
 _BY_PROPERTY = f"SELECT {COLUMNS} FROM facts WHERE entity = ? AND property = ? ORDER BY row"
 _STATE = """
 SELECT store, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'journal'), 0), digest
@@ -178,30 +182,28 @@ def upsert(connection: sqlite3.Connection, triples: Iterable[Triple]) -> int:
 
 
 def replace_named(connection: sqlite3.Connection, triples: Iterable[Triple]) -> int:
-    """Insert triples with identifiers, or replace the facts that have these identifiers."""
+    """Make each triple with an identifier the fact of that name."""
     written = 0
     crossing: list[Triple] = []
     for triple in triples:
         old = get(connection, triple.id or "")
         same = _same_content(connection, triple)
-        if same is not None and (old is None or same.id == old.id):
+        if same is not None and same.id == triple.id:
             written += _update_metadata(connection, same, triple)
-        elif old is None:
-            written += insert(connection, triple)
-        elif same is None:
+        elif same is not None:
+            crossing.append(triple)
+        elif old is not None:
             update(connection, old.id, triple)
             written += 1
         else:
-            crossing.append(triple)
+            written += insert(connection, triple)
     # What is left takes the content of another fact, which may be about to change as well
     # (two facts swap their values). Clear them all before any is written.
-    rows = [
-        connection.execute("SELECT row FROM facts WHERE id = ?", (triple.id,)).fetchone()[0]
-        for triple in crossing
-    ]
-    connection.executemany("DELETE FROM facts WHERE row = ?", [(row,) for row in rows])
+    rows = [connection.execute(_ROW, (triple.id,)).fetchone() for triple in crossing]
+    for triple in crossing:
+        connection.execute(_CLEAR, (triple.id, triple.entity, triple.property, triple.value))
     for triple, row in zip(crossing, rows, strict=True):
-        insert(connection, triple, row)
+        insert(connection, triple, row and row[0])
     return written + len(crossing)
 
 

@@ -96,7 +96,8 @@ class KnowledgeStore(StoreReader):
     def upsert(self, triples: Source | TripleLike) -> int:
         """Add facts or replace those that they bring up to date.
 
-        A triple with an identifier replaces the fact of that name. Triples without one replace
+        A triple with an identifier replaces the fact of that name, and takes the place of a
+        fact that says the same under another name. Triples without an identifier replace
         every value of their property of their entity: two such triples with the same entity and
         property are its two values. A fact is replaced as a whole, metadata included; it keeps
         its identifier.

@@ -80,10 +80,12 @@ def _difference(
 ) -> _Plan:
     plan = _Plan()
     present: set[tuple[str, str, str]] = set()
+    named = {triple.id for triple in wanted.values() if triple.id is not None}
     for entity, name, value, identifier, metadata, row in connection.execute(_CURRENT):
         content = (entity, name, value)
         triple = wanted.get(content)
-        if triple is None or (triple.id is not None and triple.id != identifier):
+        # It goes if it is not wanted, or not under this name, which may be wanted elsewhere.
+        if triple is None or (triple.id != identifier and (triple.id or identifier in named)):
             plan.delete[identifier] = row
             continue
         present.add(content)

@@ -109,9 +109,7 @@ def main() -> None:
     facts, questions = load_facts(options.facts), load_questions(options.questions)
     rows: list[dict[str, Any]] = []
     for size in options.num_facts:
-        task = build_task(
-            facts, questions, num_facts=size, limit=options.limit, seed=options.seed
-        )
+        task = build_task(facts, questions, num_facts=size, limit=options.limit, seed=options.seed)
         for source in _SOURCES:
             found = rankings(engine, task, source)
             for name in ("selection", "reading"):

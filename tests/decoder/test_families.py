@@ -135,6 +135,7 @@ def test_query_heads_start_as_the_layers_own_queries(model: PreTrainedModel) -> 
 
         def spy(base: str, inner: Any) -> Any:
             if inner is module:
+
                 def capture(m: Any, query: Tensor, *args: Any, **kwargs: Any) -> Any:
                     seen["query"] = query
                     return original(base, inner)(m, query, *args, **kwargs)
@@ -156,8 +157,10 @@ def test_query_heads_start_as_the_layers_own_queries(model: PreTrainedModel) -> 
         assert head is not None
         config = adapter.config
         made = query_norm(module, head(seen["hidden"]), config.num_heads, config.head_dim)
-    # Some families rotate only part of a head, none rotates position 0.
-    assert torch.allclose(made[:, :, 0], seen["query"][:, :, 0], atol=1e-4)
+    # Some families rotate only part of a head, none rotates position 0; YaRN (GPT-OSS) scales
+    # the rotated part besides, so directions are compared.
+    ours, theirs = made[:, :, 0].flatten(1), seen["query"][:, :, 0].flatten(1)
+    assert torch.nn.functional.cosine_similarity(ours, theirs).min() > 1 - 1e-5
 
 
 @torch.no_grad()

@@ -31,9 +31,7 @@ def _prompts() -> tuple[Tensor, Tensor]:
 
 def _facts(rows: int = 2, mask: Tensor | None = None) -> FactInput:
     facts = make_facts(6, rows=rows)
-    return FactInput(
-        facts.keys, facts.values, prompt_mask=None if mask is None else mask.bool()
-    )
+    return FactInput(facts.keys, facts.values, prompt_mask=None if mask is None else mask.bool())
 
 
 def _generate(model: PreTrainedModel, ids: Tensor, mask: Tensor, **options: Any) -> Tensor:
@@ -108,9 +106,7 @@ def test_one_beam_search_finds_at_least_what_greedy_finds(model: PreTrainedModel
                     eos_token_id=None,
                 )
             with decoder.facts(
-                FactInput(
-                    _facts(rows=1).keys, _facts(rows=1).values, prompt_mask=mask[:1].bool()
-                )
+                FactInput(_facts(rows=1).keys, _facts(rows=1).values, prompt_mask=mask[:1].bool())
             ):
                 logits = model(output[:, :-1]).logits[:, ids.shape[1] - 1 :].log_softmax(-1)
             written = output[:, ids.shape[1] :]

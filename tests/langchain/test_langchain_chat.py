@@ -111,12 +111,13 @@ class TestKnowledge:
         assert chat.invoke(QUESTION).response_metadata["refused"]
 
     def test_a_view_hides_facts(self, chat, store):
-        assert "London" in chat.invoke(QUESTION).content
-        hidden = store.view(entity="Aurora")
-        reply = chat.bind(view=hidden).invoke(QUESTION)
-        assert "London" not in reply.content
-        assert reply.response_metadata["refused"]
-        assert "London" in chat.invoke(QUESTION, view={"entity": "Ada Lovelace"}).content
+        question = "What is the launch code of Aurora?"  # which no model can know by itself
+        assert "QX-7719" in chat.invoke(question).content
+        hidden = store.view(entity="Ada Lovelace")
+        reply = chat.bind(view=hidden).invoke(question)
+        assert "QX-7719" not in reply.content
+        assert all(c["entity"] != "Aurora" for c in reply.response_metadata["citations"])
+        assert "QX-7719" in chat.invoke(question, view={"entity": "Aurora"}).content
 
     def test_a_calls_view_cannot_widen_the_models(self, store):
         restricted = KBLaMChat(kb=store, max_tokens=16, view={"entity": "Aurora"})

@@ -105,9 +105,7 @@ def make_facts(num_facts: int, rows: int | None = None, seed: int = 2) -> FactIn
 
 
 @contextmanager
-def attached(
-    model: PreTrainedModel, adapter: KnowledgeAdapter
-) -> Iterator[AttachedDecoder]:
+def attached(model: PreTrainedModel, adapter: KnowledgeAdapter) -> Iterator[AttachedDecoder]:
     decoder = attach(model, adapter)
     try:
         yield decoder

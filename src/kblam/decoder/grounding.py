@@ -211,17 +211,14 @@ class CopyProcessor(LogitsProcessor):
                     span = CopiedSpan(fact, position, position + len(tokens), weight)
                     joint = state.weight * before.gate * weight
                     found.append(_State(joint, (*state.spans, span), tokens[1:]))
+        found = sorted(found, key=lambda state: -state.weight)[:_MAX_STATES]
         total = sum(state.weight for state in found)
         if total <= _SMALLEST:
             # The token was forced from outside the distribution: go on freely from there.
             longest = max(before.states, key=lambda state: state.weight)
             done = longest.spans[:-1] if longest.pending else longest.spans
             return [_State(1.0, done)]
-        found.sort(key=lambda state: -state.weight)
-        return [
-            _State(state.weight / total, state.spans, state.pending)
-            for state in found[:_MAX_STATES]
-        ]
+        return [_State(state.weight / total, state.spans, state.pending) for state in found]
 
     def _point(
         self, states: list[list[_State]], batch: int

@@ -48,7 +48,7 @@ class Corpus:
     values: Tensor
     asked: Tensor
     entity_of: Tensor
-    made_of: str
+    made_of: str = ""
 
 
 def embed(encoder: TextEmbedder, texts: Sequence[str], label: str, *, batch: int = 4096) -> Tensor:

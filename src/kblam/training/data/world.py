@@ -154,7 +154,8 @@ class _Builder:
 
     def _new_name(self, kind: str, *, like: str | None = None) -> str | None:
         for _ in range(_NAME_TRIES):
-            name = make_name(self.rng, kind) if like is None else variant(self.rng, kind, like)
+            made = make_name(self.rng, kind) if like is None else variant(self.rng, kind, like)
+            name = made.strip()
             if self._take(name):
                 return name
         return None

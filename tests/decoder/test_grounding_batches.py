@@ -1,0 +1,129 @@
+"""Copying values in batches and beams, and what is told of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_copying import END, PROMPT, SPACE, copying
+from tiny_decoders import make_model
+from transformers import PreTrainedModel
+
+from kblam.decoder.grounding import HiddenTap, ValueLookup, ValueTokens
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return make_model("llama")
+
+
+def test_beams_may_be_reordered_copied_and_dropped(model) -> None:
+    values = [[(50, 51, 52), (60, 61), (50, 53)]]
+    steps = [[[50], [60], [7]], [[50, 51], [60, 61], [50, 53]]]
+    with copying(model, values, gate=0.5) as copy:
+        copy([[], [], []])
+        copy(steps[0])
+        straight = copy(steps[1])
+    with copying(model, values, gate=0.5) as copy:
+        copy([[], [], []])
+        copy([steps[0][i] for i in (2, 0, 1)])
+        shuffled = copy([steps[1][i] for i in (1, 2, 0)])
+    torch.testing.assert_close(shuffled, straight[[1, 2, 0]], rtol=1e-4, atol=1e-4)
+    with copying(model, values, gate=0.5) as copy:
+        copy([[], [], []])
+        copy(steps[0])
+        copied = copy([steps[1][0]] * 3)
+    torch.testing.assert_close(copied, straight[:1].expand(3, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_prompts_of_a_batch_copy_their_own_values(model) -> None:
+    prompts = torch.cat([PROMPT, PROMPT.flip(1)])
+    values = [[(50, 51), (60, 61)], [(70, 71), (80, 81, 82)]]
+    with copying(model, values, gate=20.0) as copy:
+        # Two beams each, in one batch.
+        start = copy([[]] * 4, prompts).exp()
+        assert (start[:2, [50, 60]].sum(-1) > 0.999).all()
+        assert (start[2:, [70, 80]].sum(-1) > 0.999).all()
+        following = copy([[50], [60], [80], [70]], prompts).exp()
+        assert (following[range(4), [51, 61, 81, 71]] > 0.999).all()
+
+
+def test_rows_that_ended_earlier_keep_their_spans(model) -> None:
+    """Rows of a batch end at different times, and go on as padding."""
+    prompts = torch.cat([PROMPT, PROMPT.flip(1)])
+    values = [[(50, 51)], [(70, 71, 72)]]
+    with copying(model, values, gate=0.0) as copy:
+        texts = [[50, 51, END, 0, 0], [8, 70, 71, 72, 9]]
+        for length in range(len(texts[0])):
+            copy([text[:length] for text in texts], prompts)
+        (first,) = copy.processor.spans(0, 2, (50, 51, END))
+        (second,) = copy.processor.spans(1, 2, tuple(texts[1]))
+        assert (first.start, first.end) == (0, 2)
+        assert (second.start, second.end) == (1, 4)
+
+
+def test_beams_that_ended_earlier_keep_their_spans(model) -> None:
+    """A finished beam is set aside: the processor never sees it with its end."""
+    with copying(model, [[(50, 51), (60, 61)]], gate=0.0) as copy:
+        for texts in ([[], []], [[50], [7]], [[50, 51], [7, 8]], [[7, 8, 9], [7, 8, 60]]):
+            copy(texts)
+        (span,) = copy.processor.spans(0, 1, (50, 51, END))
+        assert (span.start, span.end) == (0, 2)
+
+
+def test_hidden_facts_are_not_copied(model) -> None:
+    mask = torch.tensor([[True, False]])
+    with copying(model, [[(50, 51), (60, 61)]], gate=20.0, mask=mask) as copy:
+        assert copy([[]])[0].exp()[50] > 0.999
+    with copying(model, [[(50, 51), (60, 61)]], gate=20.0, mask=torch.zeros_like(mask)) as copy:
+        # No fact at all: the words are the model's own.
+        torch.testing.assert_close(copy([[]])[0].exp(), copy.words[()], rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_read_is_told_by_token(model) -> None:
+    with copying(model, [[(50, 51), (60, 61)]], gate=20.0) as copy:
+        copy([[]])
+        copy([[60]])
+        place = copy.order.index(1)
+        assert copy.processor.reading[1][place] == pytest.approx(1.0, abs=1e-3)
+        assert sum(copy.processor.reading[0]) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_lookup_knows_its_rows_and_its_bounds() -> None:
+    lookup = ValueLookup(
+        [[ValueTokens((1,), (2,))], [ValueTokens((), ()), ValueTokens((3,), (4,))]],
+        lambda token: token == SPACE,
+    )
+    assert [lookup.row(index, 6) for index in range(6)] == [0, 0, 0, 1, 1, 1]
+    assert [lookup.row(index, 2) for index in range(2)] == [0, 1]
+    assert lookup.tokens(0, 0, True) == (1,)
+    assert lookup.tokens(0, 0, False) == (2,)
+    assert lookup.tokens(0, 1, True) == ()
+    assert lookup.tokens(1, 0, True) == ()
+    assert lookup.starts_text(())
+    assert lookup.starts_text((7, SPACE))
+    assert not lookup.starts_text((SPACE, 7))
+
+
+def test_the_pointer_needs_a_forward_pass_first(model) -> None:
+    with (
+        copying(model, [[(50, 51)]], gate=0.0) as copy,
+        pytest.raises(RuntimeError, match="first forward pass"),
+    ):
+        copy.processor(PROMPT, torch.zeros(1, 128))
+
+
+def test_a_tap_that_was_removed_hears_nothing(model) -> None:
+    tap = HiddenTap(model)
+    with torch.no_grad():
+        model(PROMPT)
+        assert tap.last.shape == (1, 64)
+        tap.last = None
+        tap.remove()
+        model(PROMPT)
+    assert tap.last is None
+
+
+def test_a_prompt_that_is_not_about_the_facts_copies_nothing(model) -> None:
+    with copying(model, [[(50, 51), (60, 61)]], gate=20.0) as copy:
+        copy.adapter.selection.none_bias.fill_(100.0)
+        torch.testing.assert_close(copy([[]])[0].exp(), copy.words[()], rtol=1e-3, atol=1e-5)

@@ -1,0 +1,101 @@
+"""A tiny decoder that may copy values, driven text by text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from tiny_decoders import attached, make_adapter, make_facts
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kblam.decoder import FactInput, KnowledgeAdapter
+from kblam.decoder.grounding import CopyProcessor, HiddenTap, ValueLookup, ValueTokens
+
+PROMPT = torch.tensor([[5, 9, 17, 23]])
+SPACE = 100  # ends a word: a value after it has no space of its own
+END = 2
+Values = list[tuple[int, ...]]
+
+
+class Copying:
+    """A tiny decoder with a processor, and what the processor made of each text."""
+
+    def __init__(
+        self, model: PreTrainedModel, adapter: KnowledgeAdapter, processor: CopyProcessor
+    ) -> None:
+        self.model = model
+        self.adapter = adapter
+        self.processor = processor
+        self.gates: dict[tuple[int, ...], float] = {}
+        self.pointers: dict[tuple[int, ...], list[float]] = {}
+        self.words: dict[tuple[int, ...], Tensor] = {}
+
+    @property
+    def order(self) -> list[int]:
+        """The fact at each place of the first prompt's selection."""
+        return self.processor._session.selection.index[0].tolist()
+
+    def __call__(self, texts: list[list[int]], prompts: Tensor = PROMPT) -> Tensor:
+        """Log-probabilities of the next token after each text, (B, V)."""
+        prompts = prompts.repeat_interleave(len(texts) // len(prompts), 0)
+        written = torch.tensor(texts, dtype=torch.long).reshape(len(texts), len(texts[0]))
+        ids = torch.cat([prompts, written], 1)
+        logits = self.model(ids).logits[:, -1]
+        for row, text in enumerate(texts):
+            self.words[tuple(text)] = logits[row].log_softmax(-1).exp()
+        return self.processor(ids, logits)
+
+
+@contextmanager
+def copying(
+    model: PreTrainedModel,
+    values: list[Values],
+    *,
+    gate: float,
+    used_penalty: float = 4.0,
+    uniform: bool = True,
+    later: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda value: value,
+    mask: Tensor | None = None,
+) -> Iterator[Copying]:
+    """A processor over values.
+
+    Args:
+        model: The decoder.
+        values: Of each prompt's facts.
+        gate: Logit of the gate, everywhere.
+        used_penalty: Off the score of a fact for each time it was copied.
+        uniform: Point at all facts alike, rather than as an untrained head does.
+        later: What a value is after other text.
+        mask: Which facts exist, (1, M).
+    """
+    count = len(values[0])
+    adapter = make_adapter(model, top_k=count)
+    with torch.no_grad():
+        adapter.pointer.gate_bias.fill_(gate)
+        adapter.pointer.used_penalty.fill_(used_penalty)
+        adapter.selection.none_bias.fill_(-100.0)  # every prompt is about the facts
+        if uniform:
+            adapter.pointer.map.zero_()
+            adapter.pointer.selection_scale.zero_()
+    facts = make_facts(count)
+    facts = FactInput(
+        facts.keys, facts.values, mask=mask, prompt_mask=torch.ones(len(values), 4).bool()
+    )
+
+    def lookup(selection) -> ValueLookup:
+        rows = selection.index[:: len(selection.index) // len(values)].tolist()
+        chosen = [
+            [ValueTokens(own[i], later(own[i])) for i in row]
+            for own, row in zip(values, rows, strict=True)
+        ]
+        return ValueLookup(chosen, lambda token: token == SPACE)
+
+    tap = HiddenTap(model)
+    try:
+        with torch.no_grad(), attached(model, adapter) as decoder, decoder.facts(facts) as session:
+            processor = CopyProcessor(session, adapter.pointer, tap, lookup, PROMPT.shape[1])
+            yield Copying(model, adapter, processor)
+    finally:
+        tap.remove()

@@ -112,17 +112,17 @@ def main() -> None:
         task = build_task(facts, questions, num_facts=size, limit=options.limit, seed=options.seed)
         for source in _SOURCES:
             found = rankings(engine, task, source)
-            for name in ("selection", "reading"):
-                rows.append(
-                    {
-                        "num_facts": len(task.facts),
-                        "num_questions": len(task.questions),
-                        "source": source,
-                        "ranked_by": name,
-                        "recall_at_1": recall(task, found[name], 1),
-                        "recall_at_5": recall(task, found[name], 5),
-                    }
-                )
+            rows.extend(
+                {
+                    "num_facts": len(task.facts),
+                    "num_questions": len(task.questions),
+                    "source": source,
+                    "ranked_by": name,
+                    "recall_at_1": recall(task, found[name], 1),
+                    "recall_at_5": recall(task, found[name], 5),
+                }
+                for name in ("selection", "reading")
+            )
             if source == "both":
                 scores = refusal_scores(task, found["refusal"], threshold)
                 rows.append({"num_facts": len(task.facts), "threshold": threshold, **scores})

@@ -169,9 +169,9 @@ def test_low_rank_query_heads_start_as_full_ones() -> None:
     inputs, facts = _inputs(), make_facts(6)
     logits = []
     for kind in ("full", "lora"):
-        with attached(model, make_adapter(model, query_head=kind)) as decoder:
-            with decoder.facts(facts):
-                logits.append(model(**inputs).logits)
+        adapter = make_adapter(model, query_head=kind)
+        with attached(model, adapter) as decoder, decoder.facts(facts):
+            logits.append(model(**inputs).logits)
     assert torch.allclose(logits[0], logits[1], atol=1e-5)
 
 

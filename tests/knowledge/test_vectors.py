@@ -125,6 +125,19 @@ def test_previous_of_something_else_is_not_used(store: KnowledgeStore, embedder:
     assert store.vectors(embedder.name, previous=acme).fact_ids == ids
 
 
+def test_previous_of_a_later_state_is_not_used(tmp_path: Path, embedder: Any) -> None:
+    path, backup = tmp_path / "facts.db", tmp_path / "backup.db"
+    with KnowledgeStore(path) as store:
+        store.add(FACTS)
+        store.encode(embedder)
+    backup.write_bytes(path.read_bytes())
+    with KnowledgeStore(path) as store, KnowledgeStore(backup) as restored:
+        store.remove(entity="Acme")
+        later = store.vectors(embedder.name)
+        assert len(later) == 1
+        assert len(restored.vectors(embedder.name, previous=later)) == 4
+
+
 def test_facts_without_vectors_are_pending(store: KnowledgeStore, embedder: Any) -> None:
     empty = store.vectors("never heard of")
     assert len(empty) == 0

@@ -1,0 +1,162 @@
+"""Ways of generating: streams, stop strings, sampling, beams."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from tiny_kblam import FACTS
+
+from kblam.config import GenerationOptions
+from kblam.model import KBLaM
+
+PROMPTS = ["What is it?", "Where is Aurora, and why?", "Borealis"]
+
+
+@pytest.fixture
+def forwards(rambling: KBLaM):
+    """How many forward passes the base model made."""
+    calls = []
+    hook = rambling.base.register_forward_hook(lambda *_: calls.append(time.monotonic()))
+    yield calls
+    hook.remove()
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        GenerationOptions(max_new_tokens=24),
+        GenerationOptions(max_new_tokens=24, temperature=1.5, seed=3),
+        GenerationOptions(max_new_tokens=12, num_beams=3),
+    ],
+    ids=["greedy", "sampled", "beams"],
+)
+def test_pieces_joined_are_the_answer(rambling: KBLaM, prompt: str, options) -> None:
+    answer = rambling.ask(prompt, options)
+    stream = rambling.stream(prompt, options)
+    pieces = list(stream)
+    assert "".join(pieces) == answer.text
+    assert stream.answer.text == answer.text
+    assert stream.answer.usage == answer.usage
+    assert [f.fact for f in stream.answer.facts] == [f.fact for f in answer.facts]
+    if options.num_beams == 1:
+        assert len(pieces) > 1
+
+
+def test_a_streamed_answer_has_its_citations(copying: KBLaM) -> None:
+    stream = copying.stream("What is the office of Project Heron?")
+    pieces = list(stream)
+    assert len(pieces) > 1
+    assert "".join(pieces) == "Ljubljana"
+    (citation,) = stream.answer.citations
+    assert (citation.fact.value, citation.start, citation.end) == ("Ljubljana", 0, 9)
+
+
+def test_closing_a_stream_stops_the_generation(rambling: KBLaM, forwards: list[float]) -> None:
+    options = GenerationOptions(max_new_tokens=150)
+    with rambling.stream("What is it?", options) as stream:
+        next(stream)
+    closed = time.monotonic()
+    # Waits until the weights are free again.
+    after = rambling.ask("What is it?", GenerationOptions(max_new_tokens=1))
+    assert after.usage.output_tokens == 1
+    # The token under way, and the one asked for just now.
+    assert len([at for at in forwards if at > closed]) <= 3
+    assert len(forwards) < 100
+    assert list(stream) == []
+    with pytest.raises(RuntimeError, match="not finished"):
+        _ = stream.answer
+
+
+def _inside(text: str) -> str:
+    """Something from a random text that a person could have as a stop string."""
+    found = re.search("[!-~]+", text[len(text) // 2 :])
+    assert found is not None
+    return found.group()
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_stop_strings_end_the_answer(rambling: KBLaM, prompt: str, forwards: list[float]) -> None:
+    whole = rambling.ask(prompt, GenerationOptions(max_new_tokens=24))
+    stop = _inside(whole.text)
+    options = GenerationOptions(max_new_tokens=24, stop=("never this", stop))
+    forwards.clear()
+    answer = rambling.ask(prompt, options)
+    assert stop not in answer.text
+    assert answer.text == whole.text[: whole.text.index(stop)].rstrip()
+    assert answer.finish_reason == "stop"
+    assert len(forwards) < 24
+    assert "".join(rambling.stream(prompt, options)) == answer.text
+
+
+def test_in_a_batch_every_row_has_its_own_end(rambling: KBLaM) -> None:
+    whole = [rambling.ask(prompt, GenerationOptions(max_new_tokens=24)) for prompt in PROMPTS]
+    stop = _inside(whole[0].text)
+    options = GenerationOptions(max_new_tokens=24, stop=(stop,))
+    together = rambling.ask_batch(PROMPTS, options)
+    assert [a.text for a in together] == [rambling.ask(p, options).text for p in PROMPTS]
+    assert [a.finish_reason for a in together] == [
+        rambling.ask(p, options).finish_reason for p in PROMPTS
+    ]
+
+
+def test_a_copied_value_cut_by_a_stop_string_is_not_cited(copying: KBLaM) -> None:
+    question = "What is the project lead of Aurora?"
+    answer = copying.ask(question, GenerationOptions(stop=(" Osei",)))
+    assert (answer.text, answer.citations) == ("Mirela", ())
+
+
+def test_sampling_is_repeatable_and_leaves_the_generator_alone(rambling: KBLaM) -> None:
+    import torch
+
+    options = GenerationOptions(max_new_tokens=16, temperature=1.0, seed=4)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    one = rambling.ask("What is it?", options).text
+    assert torch.equal(torch.rand(3), expected)
+    assert rambling.ask("What is it?", options).text == one
+    others = {
+        rambling.ask("What is it?", GenerationOptions(16, temperature=1.0, seed=seed)).text
+        for seed in range(5, 9)
+    }
+    assert len(others) > 1
+
+
+def test_by_default_all_tokens_may_be_sampled(rambling: KBLaM) -> None:
+    """A random decoder's next token is nearly uniform over some 300."""
+    options = {"max_new_tokens": 1, "temperature": 1.0}
+    several = [f"What is {n}?" for n in range(10)]
+
+    def drawn(**more) -> set[tuple[str, str]]:
+        return {
+            (prompt, answer.text)
+            for seed in range(16)
+            for prompt, answer in zip(
+                several,
+                rambling.ask_batch(several, GenerationOptions(seed=seed, **options, **more)),
+                strict=True,
+            )
+        }
+
+    by_prompt = [p for p, _ in drawn(top_k=2)]
+    assert max(by_prompt.count(p) for p in several) <= 2
+    tokenizer = rambling.tokenizer
+    assert len(tokenizer) > 250
+    # 160 draws of the library's usual 50 likeliest tokens could not show so many.
+    assert len({text for _, text in drawn()}) > 60
+
+
+def test_a_single_beam_is_greedy(rambling: KBLaM) -> None:
+    greedy = rambling.ask("What is it?", GenerationOptions(max_new_tokens=8))
+    again = rambling.ask("What is it?", GenerationOptions(max_new_tokens=8, num_beams=1))
+    assert again.text == greedy.text
+
+
+def test_facts_change_what_is_said(rambling: KBLaM) -> None:
+    """Otherwise nothing above would show that facts are read."""
+    with_facts = rambling.ask("What is it?", GenerationOptions(max_new_tokens=12)).text
+    assert with_facts != rambling.detach().ask("What is it?", GenerationOptions(12)).text
+    assert rambling.attach(FACTS).ask("What is it?", GenerationOptions(12)).text == with_facts

@@ -1,0 +1,114 @@
+"""Prompts: chat messages in, padded tokens out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_kblam import make_tokenizer
+
+from kblam._prompt import as_messages, pad_prompts, question_of, tokenize
+from kblam.errors import ConfigError, PromptTooLongError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer()
+
+
+def test_a_text_is_one_user_message() -> None:
+    assert as_messages("Who?") == [{"role": "user", "content": "Who?"}]
+
+
+def test_messages_are_copied_without_what_else_they_hold() -> None:
+    given_ = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Who?", "x": 1},
+    ]
+    assert as_messages(given_) == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Who?"},
+    ]
+
+
+@pytest.mark.parametrize("prompt", ["", " \n", [], [{"role": "system", "content": "Be brief."}]])
+def test_nothing_asked_is_an_error(prompt) -> None:
+    with pytest.raises(ConfigError, match="empty prompt"):
+        as_messages(prompt)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "tool", "content": "x"},
+        {"role": "user"},
+        {"content": "x"},
+        {"role": "user", "content": ["x"]},
+        {"role": "user", "content": None},
+        ("user", "x"),
+        "x",
+    ],
+)
+def test_a_malformed_message_is_shown(message) -> None:
+    with pytest.raises(ConfigError, match=r"role.*content.*got"):
+        as_messages([{"role": "user", "content": "Who?"}, message])
+
+
+def test_the_question_is_the_last_user_message() -> None:
+    messages = as_messages(
+        [
+            {"role": "user", "content": "Who?"},
+            {"role": "assistant", "content": "Ada."},
+            {"role": "user", "content": " And where? "},
+            {"role": "assistant", "content": "In"},
+        ]
+    )
+    assert question_of(messages) == "And where?"
+
+
+def test_without_a_template_turns_are_written_plainly(tokenizer) -> None:
+    ids = tokenize(
+        tokenizer,
+        as_messages(
+            [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Who?"},
+                {"role": "assistant", "content": "Ada."},
+                {"role": "user", "content": "Where?"},
+            ]
+        ),
+    )
+    text = tokenizer.decode(ids)
+    assert text == "Be brief.\nQuestion: Who?\nAnswer: Ada.\nQuestion: Where?\nAnswer:"
+
+
+def test_a_chat_template_is_used_once(tokenizer) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = (
+        "{{ eos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    ids = tokenize(tokenizer, as_messages("Who?"))
+    assert tokenizer.decode(ids) == "<end>[user] Who?\n[assistant]"
+    assert ids.count(tokenizer.eos_token_id) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=6), min_size=1, max_size=4))
+def test_padding_is_on_the_left(prompts: list[list[int]]) -> None:
+    padded = pad_prompts(prompts, 0, 100, CPU)
+    longest = max(map(len, prompts))
+    assert padded.lengths == tuple(map(len, prompts))
+    for row, prompt in enumerate(prompts):
+        padding = [0] * (longest - len(prompt))
+        assert padded.input_ids[row].tolist() == padding + prompt
+        assert padded.attention_mask[row].tolist() == padding + [1] * len(prompt)
+
+
+def test_a_prompt_must_leave_room_for_an_answer() -> None:
+    assert pad_prompts([[1] * 9], 0, 10, CPU).input_ids.shape == (1, 9)
+    with pytest.raises(PromptTooLongError, match=r"fewer than 10 tokens.*got 10.*Shorten"):
+        pad_prompts([[1], [1] * 10], 0, 10, CPU)

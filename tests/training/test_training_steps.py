@@ -1,0 +1,172 @@
+"""Steps of the two stages: what is drawn, what is lost, what is left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_kblam import make_adapter
+
+from kblam._engine import Engine
+from kblam.decoder import KnowledgeAdapter, attach
+from kblam.training import TrainingConfig
+from kblam.training.batches import IGNORED, Example, question_example
+from kblam.training.corpus import Corpus
+from kblam.training.general import General
+from kblam.training.objective import head_logits, last_hidden
+from kblam.training.trainer import Trainer, fingerprint
+
+CONFIG = TrainingConfig(batch_size=8, candidates=16, top_k=4, instructions_per_batch=2)
+
+
+@pytest.fixture
+def adapter(engine: Engine) -> KnowledgeAdapter:
+    return make_adapter(engine.model, engine.encoder).train()
+
+
+@pytest.fixture
+def trainer(engine: Engine, corpus: Corpus, adapter: KnowledgeAdapter):
+    texts = ["Write a poem.", "Count to three.", "Say hello."]
+    general = [
+        General(
+            text,
+            Example(
+                engine.tokenizer.encode(text), [5, 6, 7], [IGNORED] * 3, [IGNORED] * 3, "general"
+            ),
+        )
+        for text in texts
+    ]
+    decoder = attach(engine.model, adapter)
+    yield Trainer(CONFIG, engine, decoder, corpus, general)
+    decoder.detach()
+
+
+class TestDraw:
+    def test_a_step_draws_the_same_whatever_was_drawn_before(self, trainer: Trainer) -> None:
+        drawn = {}
+        for step in (0, 1, 2, 17, 40):
+            questions, general, rng = trainer.draw(step)
+            drawn[step] = (questions, general, rng.random())
+        resumed = Trainer(
+            trainer.config, trainer.engine, trainer.decoder, trainer.corpus, trainer.general
+        )
+        for step in (40, 2, 17, 0, 1):
+            questions, general, rng = resumed.draw(step)
+            assert (questions, general, rng.random()) == drawn[step]
+
+    def test_an_epoch_asks_every_question_once(self, trainer: Trainer) -> None:
+        steps = len(trainer.corpus.questions) // CONFIG.batch_size
+        for epoch in range(2):
+            asked = [q for s in range(steps) for q in trainer.draw(epoch * steps + s)[0]]
+            assert len(asked) == len(set(asked)) == steps * CONFIG.batch_size
+        first, second = trainer.draw(0)[0], trainer.draw(steps)[0]
+        assert first != second
+
+    def test_general_prompts_are_not_drawn_twice_in_a_step(self, trainer: Trainer) -> None:
+        for step in range(20):
+            general = trainer.draw(step)[1]
+            assert len(general) == len(set(general)) == 2
+
+    def test_fewer_questions_than_a_batch_are_asked_again(self, trainer: Trainer) -> None:
+        config = TrainingConfig(batch_size=99, candidates=16, top_k=4)
+        other = Trainer(config, trainer.engine, trainer.decoder, trainer.corpus, [])
+        questions, general, _ = other.draw(3)
+        assert len(questions) == 99
+        assert set(questions) == set(range(50))
+        assert general == []
+
+
+class TestLosses:
+    def test_only_the_adapter_learns(self, trainer: Trainer, engine: Engine) -> None:
+        before = fingerprint(engine.model)
+        losses = trainer.losses(*trainer.draw(0))
+        numbers = losses.numbers()
+        assert list(numbers) == ["words", "copy", "selection", "refusal", "divergence"]
+        assert all(np.isfinite(value) and value >= 0 for value in numbers.values())
+        losses.total(1.0, 0.5, 0.5).backward()
+        assert all(parameter.grad is None for parameter in engine.model.parameters())
+        without = [n for n, p in trainer.decoder.adapter.named_parameters() if p.grad is None]
+        assert without == []
+        assert fingerprint(engine.model) == before
+
+    def test_the_total_is_the_weighted_sum(self, trainer: Trainer) -> None:
+        losses = trainer.losses(*trainer.draw(0))
+        n = losses.numbers()
+        expected = (
+            n["words"] + n["copy"] + 3 * n["selection"] + 5 * n["refusal"] + 2 * n["divergence"]
+        )
+        assert float(losses.total(2.0, 3.0, 5.0)) == pytest.approx(expected, rel=1e-5)
+
+    def test_a_step_is_the_same_after_a_resumption(self, trainer: Trainer) -> None:
+        one = trainer.losses(*trainer.draw(5)).numbers()
+        trainer.losses(*trainer.draw(6))
+        assert trainer.losses(*trainer.draw(5)).numbers() == one
+
+    def test_words_and_values_are_scored_token_by_token(
+        self, trainer: Trainer, engine: Engine, corpus: Corpus
+    ) -> None:
+        """The two main parts of the loss, written out for one question."""
+        trainer.losses([7], [], np.random.default_rng(0))  # as below, for its session
+        seen = {}
+        original = trainer.decoder.facts
+
+        def facts(given):
+            seen["facts"] = given
+            return original(given)
+
+        trainer.decoder.facts = facts
+        losses = trainer.losses([7], [], np.random.default_rng(0))
+        del trainer.decoder.facts
+        example = question_example(engine, corpus.facts, corpus.questions[7], "-")
+        ids = torch.tensor([example.prompt + example.answer])
+        words, copies, copied = [], [], 0
+        with torch.no_grad(), trainer.decoder.facts(seen["facts"]) as session:
+            hidden = last_hidden(engine.model, ids, torch.ones_like(ids))
+            used = torch.zeros(1, ids.shape[1], session.keys.shape[1])
+            selection, mask = session.selection, session.mask
+            key = corpus.keys[7]
+            place = int((session.keys[0] @ key).argmax())
+            log_probs = head_logits(engine.model, hidden)[0].log_softmax(-1)
+            for offset, (label, start) in enumerate(
+                zip(example.labels, example.starts, strict=True)
+            ):
+                at = len(example.prompt) - 1 + offset
+                gate, pointer = trainer.decoder.adapter.pointer(
+                    hidden[:, at : at + 1],
+                    session.keys,
+                    selection.log_prob,
+                    selection.log_none,
+                    mask,
+                    used[:, :1]
+                    + copied
+                    * torch.nn.functional.one_hot(torch.tensor([[place]]), session.keys.shape[1]),
+                )
+                opened = float(torch.sigmoid(gate))
+                if label != IGNORED:
+                    words.append(-float(log_probs[at, label]) - np.log(1 - opened))
+                if start != IGNORED:
+                    copies.append(-np.log(opened) - float(pointer[0, 0, place]))
+                    copied = 1
+        assert float(losses.words) == pytest.approx(np.mean(words), rel=1e-4)
+        assert float(losses.copy) == pytest.approx(np.mean(copies), rel=1e-4)
+        assert len(copies) == 1
+
+    def test_facts_without_pull_leave_general_prompts_alone(
+        self, engine: Engine, corpus: Corpus, trainer: Trainer
+    ) -> None:
+        rng = np.random.default_rng
+        near = float(trainer.losses([0, 1], [0, 1], rng(0)).divergence)
+        assert near > 0
+        trainer.decoder.detach()
+        weak = make_adapter(engine.model, engine.encoder, scale_factor=1e-30)
+        decoder = attach(engine.model, weak)
+        try:
+            far = Trainer(CONFIG, engine, decoder, corpus, trainer.general)
+            assert float(far.losses([0, 1], [0, 1], rng(0)).divergence) == pytest.approx(
+                0, abs=1e-5
+            )
+        finally:
+            decoder.detach()
+
+    def test_without_general_prompts_nothing_diverges(self, trainer: Trainer) -> None:
+        assert float(trainer.losses([0, 1], [], np.random.default_rng(0)).divergence) == 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING, Any
@@ -162,49 +162,65 @@ class _Reader:
     def part(self, rows: list[tuple[int, str, int, int]], *, changed: bool = False) -> _Part:
         """Return the facts of these rows with their vectors."""
         hashes = np.array([row[2:] for row in rows], np.int64).reshape(-1, 2)
-        some = changed or self.view is not None
-        texts, matrix = self._embeddings(np.unique(hashes) if some else None)
-        if len(texts) == 0:
-            place, found = np.zeros_like(hashes), np.zeros(hashes.shape, bool)
-        else:
-            order = np.argsort(texts)
-            nearest = order[
-                np.minimum(np.searchsorted(texts, hashes, sorter=order), len(texts) - 1)
-            ]
-            place, found = nearest, texts[nearest] == hashes
-        complete: npt.NDArray[np.bool_] = np.all(found, axis=1)
-        ids = [row[1] for row in rows]
+        columns = [_Column(column, self.dimension) for column in hashes.T]
+        wanted = np.unique(hashes) if changed or self.view is not None else None
+        for texts, vectors in self._embeddings(wanted):
+            for column in columns:
+                column.put(texts, vectors)
+        keys, values = columns
+        complete = keys.found & values.found
         present = complete.tolist()
+        ids = [row[1] for row in rows]
         return _Part(
             ids=list(compress(ids, present)),
             rows=np.array([row[0] for row in rows], np.int64)[complete],
-            keys=matrix[place[complete, 0]],
-            values=matrix[place[complete, 1]],
+            keys=keys.vectors if all(present) else keys.vectors[complete],
+            values=values.vectors if all(present) else values.vectors[complete],
             pending=tuple(i for i, there in zip(ids, present, strict=True) if not there),
         )
 
-    def _embeddings(self, wanted: Int | None) -> tuple[Int, Half]:
-        """Return text hashes (T) and their vectors (T, E), of all texts or of those wanted."""
+    def _embeddings(self, wanted: Int | None) -> Iterator[tuple[Int, Half]]:
+        """Yield text hashes (T) and their vectors (T, E), of all texts or of those wanted."""
         if wanted is None:
             statement, texts = _ALL_EMBEDDINGS, None
         else:
             statement, texts = _SOME_EMBEDDINGS, json.dumps(wanted.tolist())
         cursor = self.connection.execute(statement, {"encoder": self.encoder, "texts": texts})
-        hashes: list[int] = []
-        blocks: list[Half] = []
         while chunk := cursor.fetchmany(_CHUNK):
-            hashes.extend(text for text, _ in chunk)
             blob = b"".join(vector for _, vector in chunk)
             if len(blob) != 2 * self.dimension * len(chunk):
                 raise StoreCorruptError(
                     f"The store's vectors are damaged: {len(chunk)} of them take {len(blob)} "
                     f"bytes, expected {2 * self.dimension * len(chunk)}. Build the store anew."
                 )
-            blocks.append(np.frombuffer(blob, "<f2").reshape(len(chunk), self.dimension))
-        if not blocks:
-            return np.empty(0, np.int64), np.empty((0, self.dimension), np.float16)
-        matrix = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        return np.array(hashes, np.int64), matrix.astype(np.float16, copy=False)
+            vectors = np.frombuffer(blob, "<f2").reshape(len(chunk), self.dimension)
+            yield np.array([text for text, _ in chunk], np.int64), vectors
+
+
+class _Column:
+    """One vector per fact, put in its place as the texts come by.
+
+    Args:
+        hashes: The facts' texts (M); several facts may have the same.
+        dimension: The vectors' length E.
+    """
+
+    def __init__(self, hashes: Int, dimension: int) -> None:
+        self.vectors: Half = np.empty((len(hashes), dimension), np.float16)
+        self.found = np.zeros(len(hashes), bool)
+        self._order = np.argsort(hashes)
+        self._sorted = hashes[self._order]
+
+    def put(self, texts: Int, vectors: Half) -> None:
+        """Give the vectors (T, E) of some texts (T) to all facts that have these texts."""
+        first = np.searchsorted(self._sorted, texts, "left")
+        count = np.searchsorted(self._sorted, texts, "right") - first
+        source = np.repeat(np.arange(len(texts)), count)
+        # Within each text's run of facts: its first, its second, ...
+        step = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
+        facts = self._order[first[source] + step]
+        self.vectors[facts] = vectors[source]
+        self.found[facts] = True
 
 
 def _merge(previous: FactVectors, changed: Collection[str], fresh: _Part) -> _Part:

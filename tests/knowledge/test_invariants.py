@@ -113,14 +113,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert not sync(self.store, ListSource(source))
         self.model = {content: dict(triple.metadata) for content, triple in wanted.items()}
 
-    @rule()
     def encode(self) -> None:
         self.store.encode(self.embedder)
         assert self.store.encode(self.embedder) == 0
         assert len(self.store.vectors("pair")) == len(self.model)
 
-    @rule(red=st.booleans())
-    def read_vectors(self, red: bool) -> None:
+    @rule(red=st.booleans(), encode=st.booleans())
+    def read_vectors(self, red: bool, encode: bool) -> None:
+        if encode:
+            self.encode()
         view = self.red if red else None
         patched = self.store.vectors("pair", view, previous=self.vectors[red])
         anew = self.store.vectors("pair", view)

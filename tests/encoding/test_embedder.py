@@ -158,11 +158,12 @@ class TestAsEmbedder:
 
 
 @pytest.mark.weights
-class TestMiniLM:
-    @pytest.fixture(scope="class")
-    def encoder(self) -> SentenceEncoder:
-        return SentenceEncoder(batch_size=4)
+@pytest.fixture(scope="module")
+def encoder() -> SentenceEncoder:
+    return SentenceEncoder(batch_size=4)
 
+
+class TestMiniLM:
     def test_it_tells_its_name_and_dimension(self, encoder: SentenceEncoder) -> None:
         assert (encoder.name, encoder.dimension) == ("all-MiniLM-L6-v2", 384)
 

@@ -110,19 +110,25 @@ class TestKnowledge:
         store.remove(entity="Ada Lovelace")
         assert chat.invoke(QUESTION).response_metadata["refused"]
 
+    # Nobody but the store knows this value, so where it shows it was read.
+    SECRET = ("What is the launch code of Aurora?", "QX-7719")
+    OTHERS = ("Ada Lovelace", "Project Heron", "Monell Chemical Senses Center")
+
     def test_a_view_hides_facts(self, chat, store):
-        question = "What is the launch code of Aurora?"  # which no model can know by itself
-        assert "QX-7719" in chat.invoke(question).content
-        hidden = store.view(entity="Ada Lovelace")
-        reply = chat.bind(view=hidden).invoke(question)
-        assert "QX-7719" not in reply.content
-        assert all(c["entity"] != "Aurora" for c in reply.response_metadata["citations"])
-        assert "QX-7719" in chat.invoke(question, view={"entity": "Aurora"}).content
+        question, secret = self.SECRET
+        assert secret in chat.invoke(question).content
+        assert secret in chat.invoke(question, view={"entity": "Aurora"}).content
+        reply = chat.bind(view=store.view(entity=self.OTHERS)).invoke(question)
+        assert secret not in reply.content
+        assert reply.response_metadata["refused"]
 
     def test_a_calls_view_cannot_widen_the_models(self, store):
-        restricted = KBLaMChat(kb=store, max_tokens=16, view={"entity": "Aurora"})
-        assert "London" not in restricted.invoke(QUESTION, view=store.view()).content
-        assert "London" not in restricted.invoke(QUESTION, view={"entity": "Ada Lovelace"}).content
+        question, secret = self.SECRET
+        restricted = KBLaMChat(kb=store, max_tokens=16, view={"entity": self.OTHERS})
+        for view in (store.view(), {"entity": "Aurora"}, None):
+            reply = restricted.invoke(question, view=view)
+            assert secret not in reply.content
+            assert reply.response_metadata["citations"] == []
 
 
 class TestChain:

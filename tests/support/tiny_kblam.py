@@ -86,7 +86,13 @@ def make_decoder(
         eos_token_id=tokenizer.eos_token_id,
         tie_word_embeddings=False,
     )
-    return LlamaForCausalLM(config).eval().requires_grad_(False)
+    decoder = LlamaForCausalLM(config).eval().requires_grad_(False)
+    # Single bytes of other scripts make no text that a person could read, or stop at.
+    for token in range(len(tokenizer)):
+        text = tokenizer.decode([token])
+        if not (text.isascii() and text.isprintable() and token != tokenizer.eos_token_id):
+            decoder.lm_head.weight[token] = 0.0
+    return decoder
 
 
 def make_knowledge_config(

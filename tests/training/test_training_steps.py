@@ -95,7 +95,7 @@ class TestLosses:
         expected = (
             n["words"] + n["copy"] + 3 * n["selection"] + 5 * n["refusal"] + 2 * n["divergence"]
         )
-        assert float(losses.total(2.0, 3.0, 5.0)) == pytest.approx(expected, rel=1e-5)
+        assert losses.total(2.0, 3.0, 5.0).item() == pytest.approx(expected, rel=1e-5)
 
     def test_a_step_is_the_same_after_a_resumption(self, trainer: Trainer) -> None:
         one = trainer.losses(*trainer.draw(5)).numbers()
@@ -147,8 +147,8 @@ class TestLosses:
                 if start != IGNORED:
                     copies.append(-np.log(opened) - float(pointer[0, 0, place]))
                     copied = 1
-        assert float(losses.words) == pytest.approx(np.mean(words), rel=1e-4)
-        assert float(losses.copy) == pytest.approx(np.mean(copies), rel=1e-4)
+        assert losses.words.item() == pytest.approx(np.mean(words), rel=1e-4)
+        assert losses.copy.item() == pytest.approx(np.mean(copies), rel=1e-4)
         assert len(copies) == 1
 
     def test_facts_without_pull_leave_general_prompts_alone(

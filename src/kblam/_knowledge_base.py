@@ -57,7 +57,9 @@ class KnowledgeBase:
         """The facts as they are now; only what changed since the last call is embedded."""
         self.store.refresh()
         held = self._facts.get(view)
-        if held is not None and held.fingerprint == self.store.fingerprint:
+        current = held is not None and held.fingerprint == self.store.fingerprint
+        # Another process may have added a fact between the embedding and the reading.
+        if held is not None and current and not held.vectors.pending:
             return held
         self.store.encode(self._encoder)
         previous = held.vectors if held is not None else None

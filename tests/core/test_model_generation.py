@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 import pytest
@@ -41,7 +40,7 @@ def test_pieces_joined_are_the_answer(rambling: KBLaM, prompt: str, options) -> 
     assert stream.answer.text == answer.text
     assert stream.answer.usage == answer.usage
     assert [f.fact for f in stream.answer.facts] == [f.fact for f in answer.facts]
-    if options.num_beams == 1:
+    if options.num_beams == 1 and len(answer.text) > 8:
         assert len(pieces) > 1
 
 
@@ -71,10 +70,9 @@ def test_closing_a_stream_stops_the_generation(rambling: KBLaM, forwards: list[f
 
 
 def _inside(text: str) -> str:
-    """Something from a random text that a person could have as a stop string."""
-    found = re.search("[!-~]+", text[len(text) // 2 :])
-    assert found is not None
-    return found.group()
+    """Two characters from the middle of a random text that are whole and no white space."""
+    pairs = (text[i : i + 2] for i in range(len(text) // 2, len(text) - 1))
+    return next(p for p in pairs if "\ufffd" not in p and not any(c.isspace() for c in p))
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)

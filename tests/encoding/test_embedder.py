@@ -157,12 +157,12 @@ class TestAsEmbedder:
             as_embedder("no-such-encoder")
 
 
-@pytest.mark.weights
 @pytest.fixture(scope="module")
 def encoder() -> SentenceEncoder:
     return SentenceEncoder(batch_size=4)
 
 
+@pytest.mark.weights
 class TestMiniLM:
     def test_it_tells_its_name_and_dimension(self, encoder: SentenceEncoder) -> None:
         assert (encoder.name, encoder.dimension) == ("all-MiniLM-L6-v2", 384)

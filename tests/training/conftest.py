@@ -70,7 +70,7 @@ def corpus() -> Corpus:
 def sentence_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random sentence-transformers model of 16 dimensions, in a folder."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder = tmp_path_factory.mktemp("encoder")

@@ -73,7 +73,7 @@ def ask(
 def _draw(answer: Answer, path: Path) -> None:
     from kblam.plotting import save_attention
 
-    errors.print(Text(f"Attention drawn to {save_attention(answer, path)}"))
+    errors.print(Text(f"Attention drawn to {save_attention(answer, path)}"), soft_wrap=True)
 
 
 def _print_answer(answer: Answer, top_k: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -45,8 +46,11 @@ def index(
             f"got {store.name!r}. Use, for example: kblam index {source} {store.stem}.db"
         )
     started = time.perf_counter()
-    facts = open_source(source, columns=(entity, property_, value))
-    with KnowledgeStore(store) as knowledge:
+    with ExitStack() as opened:
+        facts = open_source(source, columns=(entity, property_, value))
+        if isinstance(facts, KnowledgeStore):
+            opened.enter_context(facts)
+        knowledge = opened.enter_context(KnowledgeStore(store))
         added = knowledge.add(facts, progress=True)
         embedded = _embed(knowledge, encoder) if encode else 0
         line = f"{len(knowledge):,} facts, {added:,} new, {embedded:,} embedded"

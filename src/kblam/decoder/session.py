@@ -233,7 +233,7 @@ def _with_batch(facts: Tensor) -> Tensor:
 
 
 def _for_rows(facts: Tensor, batch: int) -> Tensor:
-    return facts if facts.dim() == 2 else rows(facts, batch)
+    return facts if facts.dim() == 2 else rows(facts, batch).expand(batch, -1, -1)
 
 
 @overload

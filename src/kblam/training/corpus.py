@@ -101,8 +101,9 @@ def build_corpus(
             "asked": embed(encoder, [q.question for q in questions], f"{split} questions"),
         }
         cache.parent.mkdir(parents=True, exist_ok=True)
-        halves = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
-        save_file(halves, cache, metadata={"made_of": made_of})
+        # Rounded at once: a resumed run reads the same numbers as the one that was cut.
+        tensors = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
+        save_file(tensors, cache, metadata={"made_of": made_of})
     entities = {name: i for i, name in enumerate(sorted({fact.entity for fact in facts}))}
     return Corpus(
         facts=facts,

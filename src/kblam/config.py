@@ -32,7 +32,7 @@ def _require(condition: bool, message: str) -> None:
 def _require_whole(lowest: int, **numbers: object) -> None:
     for name, number in numbers.items():
         _require(
-            isinstance(number, int) and number >= lowest,
+            isinstance(number, int) and not isinstance(number, bool) and number >= lowest,
             f"Expected a whole number {name} >= {lowest}, got {number!r}.",
         )
 

@@ -49,7 +49,7 @@ def rankings(engine: Engine, task: Task, source: str) -> dict[str, Tensor]:
     values = torch.from_numpy(encode([fact.value_text for fact in task.facts]))
     found: dict[str, list[Tensor]] = {"selection": [], "reading": [], "refusal": []}
     for start in tqdm(range(0, len(task.questions), _BATCH), desc=source, leave=False):
-        asked = [question.question for question in task.questions[start : start + _BATCH]]
+        asked = [question.text for question in task.questions[start : start + _BATCH]]
         prompts = [tokenize(engine.tokenizer, [{"role": "user", "content": q}]) for q in asked]
         padded = pad_prompts(prompts, engine.pad_token, engine.context, engine.model.device)
         facts = FactInput(

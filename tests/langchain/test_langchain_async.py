@@ -64,7 +64,7 @@ async def test_pieces_arrive_one_by_one(bare):
 
 
 async def test_errors_arrive(chat):
-    too_long = "word " * 10_000
+    too_long = "word " * 8_500
     with pytest.raises(PromptTooLongError):
         await chat.ainvoke(too_long)
     with pytest.raises(PromptTooLongError):

@@ -16,7 +16,7 @@ QUESTIONS = [
     "Say hello.",
     "What is the launch code of Aurora, the project that nobody has ever heard of before?",
 ]
-TOO_LONG = "word " * 10_000
+TOO_LONG = "word " * 8_500
 
 
 @pytest.fixture(params=["batch", "abatch"])

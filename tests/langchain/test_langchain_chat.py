@@ -305,9 +305,9 @@ class TestErrors:
 
     def test_a_prompt_longer_than_the_context(self, chat):
         with pytest.raises(PromptTooLongError):
-            chat.invoke("word " * 10_000)
+            chat.invoke("word " * 8_500)
         with pytest.raises(PromptTooLongError):
-            list(chat.stream("word " * 10_000))
+            list(chat.stream("word " * 8_500))
 
 
 def test_tokens_are_counted_for_trimming(bare):

@@ -63,4 +63,4 @@ class TestUnit(_Knowledge, ChatModelUnitTests):
 class TestIntegration(_Knowledge, ChatModelIntegrationTests):
     @property
     def standard_chat_model_params(self) -> dict[str, Any]:
-        return {**super().standard_chat_model_params, "max_tokens": 12}
+        return {**super().standard_chat_model_params, "max_tokens": 8}

@@ -29,6 +29,9 @@ METRICS = (
 )
 
 
+_PANEL = "Method"
+
+
 class Method(str, Enum):
     """What answers the questions."""
 
@@ -37,6 +40,13 @@ class Method(str, Enum):
     rag = "rag"
     bm25 = "bm25"
     base = "base"
+
+
+class Grounding(str, Enum):
+    """Whether values are copied."""
+
+    copy = "copy"
+    off = "off"
 
 
 def evaluate(
@@ -78,13 +88,38 @@ def evaluate(
             help="JSONL of questions answered so far, continued if it exists.", show_default=False
         ),
     ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(min=1, help="Questions generated together; above 1, the first 20 are timed."),
+    ] = 1,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest reply.")] = 64,
+    top_k: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Facts that rag and bm25 paste into the prompt.", rich_help_panel=_PANEL
+        ),
+    ] = 1,
+    wording: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the prompt of the methods that paste facts.",
+            rich_help_panel=_PANEL,
+            show_default="the one that measured best",
+        ),
+    ] = None,
+    grounding: Annotated[
+        Grounding,
+        typer.Option(
+            help="Whether kblam copies values from the facts it reads.", rich_help_panel=_PANEL
+        ),
+    ] = Grounding.copy,
     base_model: BaseModelOption = None,
     adapter: AdapterOption = "default",
     encoder: EncoderOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Measure answers, citations, refusals, time and memory."""
-    from kblam.evaluation import EvaluationConfig
+    from kblam.evaluation import EvaluationConfig, RetrievalConfig
     from kblam.evaluation import evaluate as run
 
     config = EvaluationConfig(
@@ -95,6 +130,11 @@ def evaluate(
         limit=limit,
         seed=seed,
         resume=resume,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        retrieval=RetrievalConfig(top_k=top_k),
+        wording=wording,
+        grounding=grounding.value,
         base_model=base_model,
         adapter=adapter,
         encoder=encoder,

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 import torch
+from tiny_kblam import WordEncoder, make_adapter, make_decoder, make_tokenizer
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from kblam import adapter as adapters
@@ -67,3 +69,28 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 def model(tiny: Folders) -> KBLaM:
     """The tiny decoder with its adapter, whose selection is dense retrieval."""
     return KBLaM.from_pretrained(tiny.base, adapter=tiny.adapter)
+
+
+@pytest.fixture(scope="session")
+def make_words_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., KBLaM]:
+    """Makes a tiny random decoder with an encoder of words: needs no weights, answers at once."""
+
+    def make(copies: Literal["never", "after a colon"] = "never") -> KBLaM:
+        folder = tmp_path_factory.mktemp("words")
+        encoder, tokenizer = WordEncoder(), make_tokenizer()
+        decoder = make_decoder(tokenizer, context=1024)
+        decoder.save_pretrained(folder / "base")
+        tokenizer.save_pretrained(folder / "base")
+        adapter = make_adapter(decoder, encoder, copies=copies)
+        adapters.save_pretrained(
+            adapter, folder / "adapter", decoder, base_model=str(folder / "base")
+        )
+        return KBLaM.from_pretrained(folder / "base", adapter=folder / "adapter", encoder=encoder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def words_model(make_words_model: Callable[..., KBLaM]) -> KBLaM:
+    """A tiny model whose facts change what it says, and that never copies or refuses."""
+    return make_words_model()

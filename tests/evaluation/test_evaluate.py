@@ -162,7 +162,10 @@ def test_changed_questions_are_noticed(model: KBLaM, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"method": "magic"}, "method among kblam, base, rag, in-context, bm25, got 'magic'"),
+        (
+            {"method": "magic"},
+            "method among kblam, base, rag, in-context, cached-prefix, bm25, got 'magic'",
+        ),
         ({"limit": 0}, "limit >= 1 or None, got 0"),
         ({"num_facts": -1}, "num_facts >= 1 or None, got -1"),
         ({"batch_size": 0}, "batch_size >= 1, got 0"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kblam.evaluation import EvaluationConfig, EvaluationResult, Question
-from kblam.evaluation.methods import Reply
+from kblam.evaluation.answering import Reply
 from kblam.evaluation.prompts import DEFAULT_WORDINGS, WORDINGS, messages
 from kblam.evaluation.records import QuestionRecord, score
 from kblam.evaluation.result import summarise

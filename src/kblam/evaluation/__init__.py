@@ -6,8 +6,15 @@ from kblam.evaluation.config import (
     METHODS,
     EvaluationConfig,
     MethodName,
+    PreservationConfig,
     RetrievalConfig,
     RetrievalText,
+)
+from kblam.evaluation.preservation import evaluate_preservation, load_prompts
+from kblam.evaluation.preservation_result import (
+    GeneralPrompt,
+    PreservationRecord,
+    PreservationResult,
 )
 from kblam.evaluation.prompts import WORDINGS
 from kblam.evaluation.records import QuestionRecord
@@ -20,7 +27,11 @@ __all__ = [
     "WORDINGS",
     "EvaluationConfig",
     "EvaluationResult",
+    "GeneralPrompt",
     "MethodName",
+    "PreservationConfig",
+    "PreservationRecord",
+    "PreservationResult",
     "Question",
     "QuestionRecord",
     "RetrievalConfig",
@@ -28,6 +39,8 @@ __all__ = [
     "Task",
     "build_task",
     "evaluate",
+    "evaluate_preservation",
     "load_facts",
+    "load_prompts",
     "load_questions",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,11 +11,20 @@ from typing import Any, Literal, get_args
 from kblam.errors import ConfigError
 from kblam.evaluation.prompts import WORDINGS
 
-__all__ = ["METHODS", "EvaluationConfig", "MethodName", "RetrievalConfig", "RetrievalText"]
+__all__ = [
+    "METHODS",
+    "EvaluationConfig",
+    "MethodName",
+    "PreservationConfig",
+    "RetrievalConfig",
+    "RetrievalText",
+]
 
-MethodName = Literal["kblam", "base", "rag", "in-context", "bm25"]
+MethodName = Literal["kblam", "base", "rag", "in-context", "cached-prefix", "bm25"]
 METHODS: tuple[str, ...] = get_args(MethodName)
 RetrievalText = Literal["key", "statement", "plain"]
+
+_NOT_FOR_REPLIES = frozenset({"resume", "bootstrap", "timed_questions", "batch_size", "device"})
 
 
 def _require(condition: bool, message: str) -> None:
@@ -54,7 +64,8 @@ class EvaluationConfig:
         questions: JSONL file of ``{"question", "answers"}``, optionally ``"entity"`` and
             ``"property"``; an empty list of answers means that a refusal is right.
         method: ``kblam`` reads the facts by attention; ``base`` has none; ``rag`` and ``bm25``
-            retrieve some into the prompt; ``in-context`` pastes as many as the window holds.
+            retrieve some into the prompt; ``in-context`` pastes as many as the window holds;
+            ``cached-prefix`` does so too, and reads them once for all questions.
         num_facts: Keep the gold facts of the asked questions and fill up with others to so many;
             None keeps all.
         limit: Ask so many questions; None asks all. They are a seeded sample in which answerable
@@ -73,7 +84,8 @@ class EvaluationConfig:
         retrieval: Settings of `rag` and `bm25`.
         wording: Name of the prompt of the methods that paste facts, one of
             ``kblam.evaluation.WORDINGS``; None is the one that measured best for each.
-        context_tokens: The longest prompt of `in-context`; None is the model's window.
+        context_tokens: The longest prompt of `in-context` and `cached-prefix`; None is the model's
+            window.
         bootstrap: Resamples for the confidence intervals; 0 leaves them out.
         resume: A JSONL file of answered questions: those in it are not asked again.
     """
@@ -99,19 +111,13 @@ class EvaluationConfig:
     resume: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("facts", "questions", "resume"):
-            path = getattr(self, name)
-            object.__setattr__(self, name, None if path is None else Path(path))
+        _as_paths(self, ("facts", "questions", "resume"))
         _require(
             self.method in METHODS,
             f"Expected a method among {', '.join(METHODS)}, got {self.method!r}.",
         )
-        for name in ("num_facts", "limit", "context_tokens"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, f"Expected {name} >= 1 or None, got {value}.")
-        for name in ("max_new_tokens", "batch_size", "timed_questions"):
-            value = getattr(self, name)
-            _require(value >= 1, f"Expected {name} >= 1, got {value}.")
+        _require_positive(self, ("num_facts", "limit", "context_tokens"), optional=True)
+        _require_positive(self, ("max_new_tokens", "batch_size", "timed_questions"))
         _require(self.bootstrap >= 0, f"Expected bootstrap >= 0, got {self.bootstrap}.")
         _require(
             self.wording is None or self.wording in WORDINGS,
@@ -120,7 +126,80 @@ class EvaluationConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-able values."""
-        values = dataclasses.asdict(self)
-        for name in ("facts", "questions", "resume"):
-            values[name] = None if values[name] is None else str(values[name])
-        return values
+        return _jsonable(self)
+
+    def for_replies(self) -> dict[str, Any]:
+        """The settings that replies depend on: replies of others must not be mixed with them."""
+        return {name: v for name, v in self.to_dict().items() if name not in _NOT_FOR_REPLIES}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreservationConfig:
+    """One measurement of how far attached facts change replies that are not about them.
+
+    Attributes:
+        facts: JSONL file of facts, as of :class:`EvaluationConfig`.
+        prompts: JSONL file of ``{"kind", "messages"}``; None takes the 200 general prompts that
+            kblam ships.
+        num_facts: Attach a seeded sample of so many; None attaches all.
+        limit: Ask a seeded sample of so many prompts; None asks all.
+        seed: Draws the facts and the prompts, resamples the intervals.
+        base_model: Name or folder of the decoder.
+        adapter: Name or folder of the knowledge adapter.
+        encoder: Sentence encoder; None is the adapter's own.
+        device: Where to compute; None lets the library choose.
+        grounding: Whether values are copied from the facts.
+        max_new_tokens: How much of the base's own reply is compared.
+        batch_size: Prompts generated together.
+        bootstrap: Resamples for the confidence intervals; 0 leaves them out.
+        resume: A JSONL file of compared prompts: those in it are not compared again.
+    """
+
+    facts: Path
+    prompts: Path | None = None
+    num_facts: int | None = 1000
+    limit: int | None = None
+    seed: int = 0
+    base_model: str | None = None
+    adapter: str = "default"
+    encoder: str | None = None
+    device: str | None = None
+    grounding: Literal["copy", "off"] = "copy"
+    max_new_tokens: int = 48
+    batch_size: int = 8
+    bootstrap: int = 1000
+    resume: Path | None = None
+
+    def __post_init__(self) -> None:
+        _as_paths(self, ("facts", "prompts", "resume"))
+        _require_positive(self, ("num_facts", "limit"), optional=True)
+        _require_positive(self, ("max_new_tokens", "batch_size"))
+        _require(self.bootstrap >= 0, f"Expected bootstrap >= 0, got {self.bootstrap}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-able values."""
+        return _jsonable(self)
+
+    def for_replies(self) -> dict[str, Any]:
+        """The settings that replies depend on: replies of others must not be mixed with them."""
+        return {name: v for name, v in self.to_dict().items() if name not in _NOT_FOR_REPLIES}
+
+
+def _as_paths(config: Any, names: Sequence[str]) -> None:
+    for name in names:
+        path = getattr(config, name)
+        object.__setattr__(config, name, None if path is None else Path(path))
+
+
+def _require_positive(config: Any, names: Sequence[str], *, optional: bool = False) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if optional:
+            _require(value is None or value >= 1, f"Expected {name} >= 1 or None, got {value}.")
+        else:
+            _require(value >= 1, f"Expected {name} >= 1, got {value}.")
+
+
+def _jsonable(config: Any) -> dict[str, Any]:
+    values = dataclasses.asdict(config)
+    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}

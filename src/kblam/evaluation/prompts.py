@@ -70,6 +70,7 @@ DEFAULT_WORDINGS: dict[str, str] = {
     "rag": "context",
     "bm25": "context",
     "in-context": "context",
+    "cached-prefix": "context",
 }
 
 

@@ -1,24 +1,20 @@
-"""What came of each question, and a file of it that a later run continues."""
+"""What came of each question."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
-from kblam.errors import ConfigError
 from kblam.evaluation import metrics
-from kblam.evaluation.methods import Reply
+from kblam.evaluation.answering import Reply
 from kblam.evaluation.refusal import is_refusal
 from kblam.evaluation.tasks import Question
 from kblam.knowledge import Triple
 
-__all__ = ["QuestionRecord", "RecordFile", "score"]
+__all__ = ["QuestionRecord", "score"]
 
 # How many of the best-ranked facts are looked at.
 RANKED = 5
@@ -67,6 +63,11 @@ class QuestionRecord:
     def answerable(self) -> bool:
         """Whether the facts answer the question."""
         return bool(self.answers)
+
+    @property
+    def asked(self) -> tuple[str, tuple[str, ...]]:
+        """The question and its answers."""
+        return self.question, self.answers
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-able values."""
@@ -117,95 +118,3 @@ def score(
         seconds=reply.seconds,
         time_to_first_token=reply.time_to_first_token,
     )
-
-
-class RecordFile:
-    """A JSONL file: the settings first, then a record a line, each written at once.
-
-    Args:
-        path: The file; None keeps nothing.
-        settings: The settings that the records depend on.
-
-    Raises:
-        ConfigError: The file holds records of other settings, or is none of these files.
-    """
-
-    def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
-        self.records: dict[int, QuestionRecord] = {}
-        self._path = path
-        self._settings = settings
-        self._file: TextIO | None = None
-        if path is not None and path.is_file() and path.stat().st_size:
-            self._read(path)
-
-    def _read(self, path: Path) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        try:
-            header = json.loads(lines[0])["settings"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"Expected {path} to begin with the settings of an evaluation, but it does not. "
-                "Give another file to resume from, or a new one."
-            ) from error
-        changed = sorted(k for k in self._settings if header.get(k) != self._settings[k])
-        if changed:
-            raise ConfigError(
-                f"Expected {path} to hold answers of the same evaluation, but these settings "
-                f"differ: {', '.join(changed)}. Give another file, or the settings it was "
-                "written with."
-            )
-        for line in lines[1:]:
-            # A killed run may have left its last line unfinished.
-            if line.endswith("\n"):
-                record = QuestionRecord.from_dict(json.loads(line))
-                self.records[record.index] = record
-
-    def __enter__(self) -> RecordFile:
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Written anew, so that an unfinished last line is gone before the next one follows;
-            # replaced as a whole, so that a kill at this moment loses nothing either.
-            lines = [{"settings": self._settings}] + [r.to_dict() for r in self.records.values()]
-            fresh = self._path.with_name(self._path.name + ".new")
-            fresh.write_text("".join(map(_line, lines)), encoding="utf-8")
-            fresh.replace(self._path)
-            self._file = self._path.open("a", encoding="utf-8")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def has(self, question: Question) -> bool:
-        """Whether a question was answered already.
-
-        Raises:
-            ConfigError: The record is of another question: the questions' file has changed.
-        """
-        record = self.records.get(question.index)
-        if record is not None and (record.question, record.answers) != (
-            question.text,
-            question.answers,
-        ):
-            raise ConfigError(
-                f"Expected {self._path} to hold answers to the same questions, but its question "
-                f"{question.index} is {record.question!r}, now it is {question.text!r}. "
-                "Give a new file to resume from."
-            )
-        return record is not None
-
-    def add(self, record: QuestionRecord) -> None:
-        """Keep a record."""
-        self.records[record.index] = record
-        if self._file is not None:
-            self._file.write(_line(record.to_dict()))
-            self._file.flush()
-
-
-def _line(values: dict[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False) + "\n"

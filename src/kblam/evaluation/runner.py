@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from kblam.evaluation._memory import peak_memory_mb, reset_peak_memory
+from kblam.evaluation._progress import bar
+from kblam.evaluation.answering import Method, Reply
 from kblam.evaluation.config import EvaluationConfig
-from kblam.evaluation.methods import InContext, Method, Reply, build_method
-from kblam.evaluation.records import RANKED, QuestionRecord, RecordFile, score
+from kblam.evaluation.methods import build_method
+from kblam.evaluation.record_file import RecordFile
+from kblam.evaluation.records import RANKED, QuestionRecord, score
 from kblam.evaluation.result import EvaluationResult, summarise, versions
 from kblam.evaluation.tasks import Task, build_task, load_facts, load_questions
 from kblam.knowledge import Triple
@@ -32,12 +25,14 @@ __all__ = ["evaluate", "load_model"]
 # Answered before the clock starts, so that no question pays for the first call of a kernel. It
 # is none of the task's, since encoders remember the texts they have seen.
 _WARM_UP = "What is asked first takes longer, does it not?"
-# Settings that do not change a reply.
-_NOT_IN_REPLIES = frozenset({"resume", "bootstrap", "timed_questions", "batch_size", "device"})
 
 
 def evaluate(
-    config: EvaluationConfig, *, model: KBLaM | None = None, progress: bool = True
+    config: EvaluationConfig,
+    *,
+    model: KBLaM | None = None,
+    progress: bool = True,
+    label: str | None = None,
 ) -> EvaluationResult:
     """Ask a method the questions of a task and measure its replies.
 
@@ -46,6 +41,7 @@ def evaluate(
         model: A model that is loaded already; None loads the one that the settings name. Its
             weights are used; a store that is attached to it is neither read nor touched.
         progress: Whether to show a progress bar on standard error.
+        label: What the bar is called; None is the method's name.
 
     Returns:
         The figures, and the questions one by one.
@@ -64,8 +60,7 @@ def evaluate(
         limit=config.limit,
         seed=config.seed,
     )
-    settings = {k: v for k, v in config.to_dict().items() if k not in _NOT_IN_REPLIES}
-    file = RecordFile(config.resume, settings)
+    file = RecordFile(config.resume, config.for_replies(), QuestionRecord.from_dict)
     model = (model or load_model(config)).with_options().detach()
     method = build_method(model, task, config)
     reset_peak_memory(model.base.device)
@@ -74,7 +69,7 @@ def evaluate(
         method.prepare()
         prepared = time.perf_counter() - started
         with file:
-            _ask_all(method, file, progress=progress)
+            _ask_all(method, file, label or method.name, progress=progress)
         return summarise(
             [file.records[question.index] for question in task.questions],
             config,
@@ -87,7 +82,7 @@ def evaluate(
             preparation_seconds=prepared,
             device=str(model.base.device),
             threads=torch.get_num_threads(),
-            notes=task.notes + _notes(method),
+            notes=task.notes + method.notes(),
         )
     finally:
         method.close()
@@ -104,22 +99,18 @@ def load_model(config: EvaluationConfig) -> KBLaM:
     )
 
 
-def _notes(method: Method) -> tuple[str, ...]:
-    if not isinstance(method, InContext):
-        return ()
-    return (f"{len(method.statements)} of {len(method.task.facts)} facts fit the context.",)
-
-
-def _ask_all(method: Method, file: RecordFile, *, progress: bool) -> None:
+def _ask_all(
+    method: Method, file: RecordFile[QuestionRecord], label: str, *, progress: bool
+) -> None:
     config, task = method.config, method.task
     timed = len(task.questions) if config.batch_size == 1 else config.timed_questions
-    todo = [i for i, q in enumerate(task.questions) if not file.has(q)]
+    todo = [i for i, q in enumerate(task.questions) if not file.has(q.index, (q.text, q.answers))]
     if todo:
         method.answer(_WARM_UP)
     alone = [[i] for i in todo if i < timed]
     rest = [i for i in todo if i >= timed]
     batches = [rest[i : i + config.batch_size] for i in range(0, len(rest), config.batch_size)]
-    with _bar(method.name, len(task.questions), len(todo), show=progress) as advance:
+    with bar(label, len(task.questions), len(todo), show=progress) as advance:
         for rows in alone + batches:
             # Replies first: retrieving again warms the encoder's cache for the question.
             replies = _replies(method, task, rows, timed=rows[0] < timed)
@@ -141,18 +132,3 @@ def _record(method: Method, task: Task, i: int, reply: Reply) -> QuestionRecord:
     if gold and method.retriever is not None:
         ranking = method.retriever.search(question.text, RANKED)
     return score(question, gold, ranking, reply, method.model.refusal)
-
-
-@contextmanager
-def _bar(name: str, total: int, todo: int, *, show: bool) -> Iterator[Callable[[], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not show) as bar:
-        task = bar.add_task(name, total=total, completed=total - todo)
-        yield lambda: bar.advance(task)

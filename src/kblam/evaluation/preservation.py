@@ -1,0 +1,210 @@
+"""Is the base model unharmed? General prompts with facts attached that they are not about."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from kblam._prompt import as_messages
+from kblam.config import GenerationOptions
+from kblam.errors import ConfigError
+from kblam.evaluation._forcing import Follower, Recorder
+from kblam.evaluation._generating import generating_with
+from kblam.evaluation._progress import bar
+from kblam.evaluation.config import PreservationConfig
+from kblam.evaluation.preservation_result import (
+    GeneralPrompt,
+    PreservationRecord,
+    PreservationResult,
+    summarise_preservation,
+)
+from kblam.evaluation.record_file import RecordFile
+from kblam.evaluation.result import versions
+from kblam.evaluation.tasks import load_facts
+from kblam.knowledge import KnowledgeStore, Triple
+from kblam.model import KBLaM
+from kblam.weights import DEFAULT_BASE
+
+__all__ = ["evaluate_preservation", "load_prompts"]
+
+_SHIPPED = "general_prompts.jsonl"
+_FORM = '{"kind": "...", "messages": [{"role": "user", "content": "..."}]}'
+
+
+def evaluate_preservation(
+    config: PreservationConfig,
+    *,
+    model: KBLaM | None = None,
+    progress: bool = True,
+    label: str = "preservation",
+) -> PreservationResult:
+    """Compare a model with facts attached with the same model without, on general prompts.
+
+    The base answers each prompt greedily. Its text is then forced on the model with facts, and
+    at each token the distributions that the two offer are compared: those that a token is taken
+    from, copying and refusing included.
+
+    Args:
+        config: The facts and settings.
+        model: A model that is loaded already; None loads the one that the settings name. A store
+            that is attached to it is neither read nor touched.
+        progress: Whether to show a progress bar on standard error.
+        label: What the bar is called.
+
+    Returns:
+        The figures, and the prompts one by one.
+
+    Raises:
+        ConfigError: A file or a setting cannot be used, or the model has no adapter.
+        FactError: A line of the facts is not a fact.
+        WeightsNotFoundError: The base model or the encoder cannot be found.
+        AdapterError: The adapter cannot be loaded.
+    """
+    prompts = load_prompts(config.prompts)
+    if config.limit is not None and config.limit < len(prompts):
+        # In the file's order, so that a larger sample goes through the same kinds.
+        drawn = random.Random(config.seed).sample(range(len(prompts)), config.limit)
+        prompts = [prompts[i] for i in sorted(drawn)]
+    facts, notes = _some_facts(config)
+    file = RecordFile(config.resume, config.for_replies(), PreservationRecord.from_dict)
+    base = (model or _load_model(config)).with_options().detach()
+    started = time.perf_counter()
+    with KnowledgeStore.from_source(facts) as store:
+        store.encode(base.encoder)
+        informed = base.with_options().attach(store)
+        with file:
+            _compare_all(base, informed, prompts, file, config, label, progress=progress)
+    return summarise_preservation(
+        [file.records[prompt.index] for prompt in prompts],
+        config,
+        num_facts=len(facts),
+        model=base.model_name,
+        adapter=base.adapter_name,
+        encoder=base.encoder.name,
+        versions=versions(),
+        seconds=time.perf_counter() - started,
+        device=str(base.base.device),
+        threads=torch.get_num_threads(),
+        notes=notes,
+    )
+
+
+def load_prompts(path: Path | None = None) -> list[GeneralPrompt]:
+    """Read general prompts.
+
+    Args:
+        path: A JSONL file; None takes the 200 that kblam ships.
+
+    Raises:
+        ConfigError: The file is missing or empty, or a line is not a prompt.
+    """
+    if path is None:
+        shipped = resources.files("kblam.evaluation").joinpath(_SHIPPED)
+        text, name = shipped.read_text(encoding="utf-8"), _SHIPPED
+    elif path.is_file():
+        text, name = path.read_text(encoding="utf-8"), str(path)
+    else:
+        raise ConfigError(f"Expected a JSONL file of prompts at {path}, but there is no such file.")
+    lines = [(i, line) for i, line in enumerate(text.splitlines()) if line.strip()]
+    if not lines:
+        raise ConfigError(f"Expected prompts in {name}, one a line like {_FORM}, but it is empty.")
+    return [_parse(line, index, f"{name}, line {index + 1}") for index, line in lines]
+
+
+def _parse(line: str, index: int, where: str) -> GeneralPrompt:
+    try:
+        row = json.loads(line)
+        return GeneralPrompt(index, str(row["kind"]), tuple(as_messages(row["messages"])))
+    except (json.JSONDecodeError, KeyError, TypeError, ConfigError) as error:
+        raise ConfigError(
+            f"Expected a prompt like {_FORM} in {where}, got {line!r:.200}."
+        ) from error
+
+
+def _some_facts(config: PreservationConfig) -> tuple[list[Triple], tuple[str, ...]]:
+    facts = load_facts(config.facts)
+    if config.num_facts is None or config.num_facts == len(facts):
+        return facts, ()
+    if config.num_facts > len(facts):
+        return facts, (f"{config.num_facts} facts were asked for; the file has {len(facts)}.",)
+    return random.Random(config.seed).sample(facts, config.num_facts), ()
+
+
+def _load_model(config: PreservationConfig) -> KBLaM:
+    return KBLaM.from_pretrained(
+        config.base_model or DEFAULT_BASE,
+        adapter=config.adapter,
+        encoder=config.encoder,
+        device=config.device,
+        grounding=config.grounding,
+    )
+
+
+def _compare_all(
+    base: KBLaM,
+    informed: KBLaM,
+    prompts: Sequence[GeneralPrompt],
+    file: RecordFile[PreservationRecord],
+    config: PreservationConfig,
+    label: str,
+    *,
+    progress: bool,
+) -> None:
+    todo = [p for p in prompts if not file.has(p.index, p.messages)]
+    # Prompts of like length together: less padding.
+    todo.sort(key=lambda prompt: base.count_tokens(prompt.messages))
+    options = GenerationOptions(max_new_tokens=config.max_new_tokens)
+    with bar(label, len(prompts), len(todo), show=progress) as advance:
+        for start in range(0, len(todo), config.batch_size):
+            batch = todo[start : start + config.batch_size]
+            for record in _compare(base, informed, batch, options):
+                file.add(record)
+                advance()
+
+
+def _compare(
+    base: KBLaM, informed: KBLaM, prompts: Sequence[GeneralPrompt], options: GenerationOptions
+) -> list[PreservationRecord]:
+    """Compare one batch of prompts."""
+    messages = [prompt.messages for prompt in prompts]
+    recorder = Recorder()
+    with generating_with(base.base, processors=[recorder]):
+        plain = base.ask_batch(messages, options)
+    follower = Follower(recorder, [answer.usage.output_tokens for answer in plain])
+    with generating_with(base.base, processors=[follower]):
+        forced = informed.ask_batch(messages, options)
+    records = []
+    for row, prompt in enumerate(prompts):
+        refused = forced[row].refused
+        common = 0 if refused else _run_length(follower.agrees[row])
+        reply = plain[row].text
+        if refused:
+            reply = informed.refusal
+        elif common < len(follower.agrees[row]):
+            # Somewhere it would have gone another way: which, a reader will want to know.
+            reply = informed.ask(prompt.messages, options).text
+        records.append(
+            PreservationRecord(
+                index=prompt.index,
+                kind=prompt.kind,
+                messages=prompt.messages,
+                tokens=len(follower.agrees[row]),
+                divergence=sum(follower.divergence[row]),
+                common=common,
+                refused=refused,
+                base_reply=plain[row].text,
+                reply=reply,
+            )
+        )
+    return records
+
+
+def _run_length(agrees: Sequence[bool]) -> int:
+    """How many tokens agree before the first that does not."""
+    return next((i for i, same in enumerate(agrees) if not same), len(agrees))

@@ -1,0 +1,134 @@
+"""A file of what came of each question, which a later run continues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Protocol, TextIO, TypeVar
+
+from kblam.errors import ConfigError
+
+__all__ = ["Record", "RecordFile"]
+
+
+class Record(Protocol):
+    """What came of one question."""
+
+    @property
+    def index(self) -> int:
+        """The question's number."""
+        ...
+
+    @property
+    def asked(self) -> Any:
+        """What tells whether it is still the same question."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON-able values."""
+        ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+class RecordFile(Generic[R]):
+    """A JSONL file: the settings first, then a record a line, each written at once.
+
+    Args:
+        path: The file; None keeps nothing.
+        settings: The settings that the records depend on.
+        parse: Makes a record of what its `to_dict` gave.
+
+    Raises:
+        ConfigError: The file holds records of other settings, or is none of these files.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        settings: dict[str, Any],
+        parse: Callable[[dict[str, Any]], R],
+    ) -> None:
+        self.records: dict[int, R] = {}
+        self._path = path
+        self._settings = settings
+        self._parse = parse
+        self._file: TextIO | None = None
+        if path is not None and path.is_file() and path.stat().st_size:
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        try:
+            header = json.loads(lines[0])["settings"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"Expected {path} to begin with the settings of an evaluation, but it does not. "
+                "Give another file to resume from, or a new one."
+            ) from error
+        changed = sorted(k for k in self._settings if header.get(k) != self._settings[k])
+        if changed:
+            raise ConfigError(
+                f"Expected {path} to hold answers of the same evaluation, but these settings "
+                f"differ: {', '.join(changed)}. Give another file, or the settings it was "
+                "written with."
+            )
+        for line in lines[1:]:
+            # A killed run may have left its last line unfinished.
+            if line.endswith("\n"):
+                record = self._parse(json.loads(line))
+                self.records[record.index] = record
+
+    def __enter__(self) -> RecordFile[R]:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Written anew, so that an unfinished last line is gone before the next one follows;
+            # replaced as a whole, so that a kill at this moment loses nothing either.
+            lines = [{"settings": self._settings}] + [r.to_dict() for r in self.records.values()]
+            fresh = self._path.with_name(self._path.name + ".new")
+            fresh.write_text("".join(map(_line, lines)), encoding="utf-8")
+            fresh.replace(self._path)
+            self._file = self._path.open("a", encoding="utf-8")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def has(self, index: int, question: Any) -> bool:
+        """Whether a question was answered already.
+
+        Args:
+            index: Its number.
+            question: What identifies it, as in its record's `asked`.
+
+        Raises:
+            ConfigError: The record is of another question: the questions' file has changed.
+        """
+        record = self.records.get(index)
+        if record is not None and record.asked != question:
+            raise ConfigError(
+                f"Expected {self._path} to hold answers to the same questions, but its question "
+                f"{index} is {record.asked!r:.200}, now it is {question!r:.200}. "
+                "Give a new file to resume from."
+            )
+        return record is not None
+
+    def add(self, record: R) -> None:
+        """Keep a record."""
+        self.records[record.index] = record
+        if self._file is not None:
+            self._file.write(_line(record.to_dict()))
+            self._file.flush()
+
+
+def _line(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""Loading weights quietly."""
+"""Loading weights: quietly, and in the number format asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,26 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
-__all__ = ["quiet_loading"]
+import torch
+
+from kblam.errors import ConfigError
+
+__all__ = ["as_dtype", "quiet_loading"]
+
+
+def as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """A number format of weights, by itself or by its name, as configurations have it.
+
+    Raises:
+        ConfigError: There is no floating-point format of that name.
+    """
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if dtype is None or (isinstance(found, torch.dtype) and found.is_floating_point):
+        return found
+    raise ConfigError(
+        "Expected a floating-point number format such as 'bfloat16', 'float16' or 'float32' as "
+        f"dtype, got {dtype!r}. None takes the one that suits the device."
+    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol
@@ -11,18 +12,27 @@ from typing import Protocol
 from kblam.answer import Answer
 from kblam.decoder.watch import cut_at_stop
 
-__all__ = ["AnswerStream"]
+__all__ = ["AnswerStream", "StreamClosed"]
+
+# None: there is no more to come.
+_Pieces = queue.Queue[str | Answer | BaseException | None]
 
 
 class _Run(Protocol):
     def __call__(self, on_text: Callable[[str], None], cancelled: Callable[[], bool]) -> Answer: ...
 
 
+class StreamClosed(Exception):  # noqa: N818  # no error: what a generation ends with that nobody reads
+    """The stream was closed before its generation began."""
+
+
 class AnswerStream(Iterator[str]):
     """The pieces of an answer as they are written.
 
     The pieces joined are the answer's text. Errors of the generation are raised here. Close
-    it, or leave its ``with`` block, to stop the generation early.
+    it, leave its ``with`` block, or drop it, to stop the generation early: one that still waits
+    for its turn then never begins. It may be closed from another thread, also while this one
+    waits for a piece.
 
     Args:
         run: Generates, telling the text so far.
@@ -30,15 +40,24 @@ class AnswerStream(Iterator[str]):
     """
 
     def __init__(self, run: _Run, stop: tuple[str, ...] = ()) -> None:
-        self._pieces: queue.Queue[str | Answer | BaseException] = queue.Queue()
+        self._pieces: _Pieces = queue.Queue()
         self._cancelled = threading.Event()
-        self._stop = stop
         self._sent = ""
         self._answer: Answer | None = None
         self._done = False
-        self._run = run
-        self._thread = threading.Thread(target=self._work, name="kblam-stream", daemon=True)
-        self._thread.start()
+        # The thread does not know the stream, so that one that is dropped can be noticed.
+        weakref.finalize(self, self._cancelled.set)
+        threading.Thread(
+            target=_work,
+            args=(run, stop, self._pieces, self._cancelled),
+            name="kblam-stream",
+            daemon=True,
+        ).start()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole answer is there."""
+        return self._answer is not None
 
     @property
     def answer(self) -> Answer:
@@ -54,6 +73,8 @@ class AnswerStream(Iterator[str]):
     def __next__(self) -> str:
         while not self._done:
             item = self._pieces.get()
+            if item is None:
+                break
             if isinstance(item, str):
                 piece = self._unsent(item)
             elif isinstance(item, Answer):
@@ -72,29 +93,11 @@ class AnswerStream(Iterator[str]):
         self._sent += piece
         return piece
 
-    def _work(self) -> None:
-        try:
-            answer = self._run(self._offer, self._cancelled.is_set)
-        except BaseException as error:  # Handed to whoever iterates.
-            self._pieces.put(error)
-        else:
-            self._pieces.put(answer)
-
-    def _offer(self, text: str) -> None:
-        # An unfinished character is decoded as a replacement mark, which will change.
-        text, _ = cut_at_stop(text.rstrip("\ufffd"), self._stop)
-        for stop in self._stop:
-            for length in range(min(len(stop) - 1, len(text)), 0, -1):
-                if text.endswith(stop[:length]):
-                    text = text[:-length]
-                    break
-        # Trailing white space is no part of an answer unless more follows.
-        self._pieces.put(text.strip())
-
     def close(self) -> None:
         """Stop the generation; it ends after the token under way."""
         self._cancelled.set()
         self._done = True
+        self._pieces.put(None)
 
     def __enter__(self) -> AnswerStream:
         return self
@@ -106,3 +109,25 @@ class AnswerStream(Iterator[str]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _work(run: _Run, stop: tuple[str, ...], pieces: _Pieces, cancelled: threading.Event) -> None:
+    try:
+        answer = run(lambda text: pieces.put(_certain(text, stop)), cancelled.is_set)
+    except BaseException as error:  # Handed to whoever iterates.
+        pieces.put(error)
+    else:
+        pieces.put(answer)
+
+
+def _certain(text: str, stop: tuple[str, ...]) -> str:
+    """What of an unfinished text can no longer change."""
+    # An unfinished character is decoded as a replacement mark, which will change.
+    text, _ = cut_at_stop(text.rstrip("\ufffd"), stop)
+    for string in stop:
+        for length in range(min(len(string) - 1, len(text)), 0, -1):
+            if text.endswith(string[:length]):
+                text = text[:-length]
+                break
+    # Trailing white space is no part of an answer unless more follows.
+    return text.strip()

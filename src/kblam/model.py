@@ -11,10 +11,14 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from typing_extensions import Self
 
+from kblam._answering import answer, narrowed
+from kblam._counting import count_tokens
 from kblam._engine import Engine, load_engine
-from kblam._generate import Generation, Request
-from kblam._knowledge_base import EncodedFacts, KnowledgeBase
-from kblam._prompt import Prompt, as_messages, tokenize
+from kblam._generate import Request
+from kblam._knowledge_base import KnowledgeBase
+from kblam._loading import as_dtype
+from kblam._prompt import Prompt, as_messages
+from kblam._shared import adapter_fingerprint, shared_knowledge
 from kblam._stream import AnswerStream
 from kblam.answer import Answer, ScoredFact
 from kblam.config import GenerationOptions, RefusalConfig
@@ -29,7 +33,11 @@ class KBLaM:
     """A frozen decoder, a knowledge adapter, and the facts that it reads.
 
     Make one with :meth:`from_pretrained`. Weights are shared between instances that ask for
-    the same ones; each has its own store.
+    the same ones, encoded facts between those that read the same store.
+
+    A caller whose view shows no fact is refused, whatever the question and the threshold: an
+    answer could cite nothing. Without a store, or with an empty one and no view, the base model
+    answers by itself.
 
     Args:
         engine: The weights.
@@ -56,8 +64,8 @@ class KBLaM:
             own.sentence if refusal is None else refusal,
             own.threshold if refusal_threshold is None else refusal_threshold,
         )
-        self._base: KnowledgeBase | None = None
-        self._view: View | None = None
+        # Together, so that a call in another thread reads no store with another's view.
+        self._attached: tuple[KnowledgeBase | None, View | None] = (None, None)
 
     @classmethod
     def from_pretrained(
@@ -68,7 +76,7 @@ class KBLaM:
         encoder: str | Path | TextEmbedder | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         grounding: Literal["copy", "off"] = "copy",
         refusal: str | None = None,
         refusal_threshold: float | None = None,
@@ -82,12 +90,14 @@ class KBLaM:
             encoder: The sentence encoder; None takes the adapter's.
             tokenizer: The base model's tokenizer, where it is not beside its weights.
             device: None takes a GPU where there is one.
-            dtype: None takes bfloat16 on a GPU and float32 on a CPU.
-            grounding: See :class:`KBLaM`.
-            refusal: See :class:`KBLaM`.
-            refusal_threshold: See :class:`KBLaM`.
+            dtype: A floating-point format or its name; None takes bfloat16 on a GPU and
+                float32 on a CPU.
+            grounding: As for :class:`KBLaM`, and so are the two that follow.
+            refusal: None keeps the adapter's.
+            refusal_threshold: None keeps the adapter's.
 
         Raises:
+            ConfigError: A setting is out of range.
             WeightsNotFoundError: No weights under that name.
             AdapterError: The adapter cannot be found or read.
             AdapterMismatchError: It was trained for another base model or encoder.
@@ -98,7 +108,7 @@ class KBLaM:
             encoder=encoder,
             tokenizer=tokenizer,
             device=device,
-            dtype=dtype,
+            dtype=as_dtype(dtype),
         )
         return cls(
             engine, grounding=grounding, refusal=refusal, refusal_threshold=refusal_threshold
@@ -109,7 +119,8 @@ class KBLaM:
 
         Args:
             kb: A store, or triples.
-            view: Which of its facts.
+            view: Which of its facts. Calls can narrow it, never widen it; where no fact is
+                left, they are refused.
 
         Raises:
             FactError: A triple is malformed.
@@ -120,20 +131,18 @@ class KBLaM:
                 "Expected a model with an adapter to read facts, got one loaded with adapter=None."
             )
         store = kb if isinstance(kb, KnowledgeStore) else KnowledgeStore.from_source(kb)
-        self._base = KnowledgeBase(store, self._engine.encoder, self._engine.model.device)
-        self._view = view
+        self._attached = shared_knowledge(store, self.encoder, self.base.device), view
         return self
 
     def detach(self) -> Self:
         """Read no facts any more: the base model, as before."""
-        self._base = None
-        self._view = None
+        self._attached = None, None
         return self
 
     @property
     def store(self) -> KnowledgeStore | None:
         """The store attached, or None."""
-        return self._base.store if self._base is not None else None
+        return None if self._attached[0] is None else self._attached[0].store
 
     @property
     def model_name(self) -> str:
@@ -144,6 +153,12 @@ class KBLaM:
     def adapter_name(self) -> str | None:
         """The adapter's name, or None for a bare base model."""
         return self._engine.adapter_name
+
+    @property
+    def adapter_fingerprint(self) -> str | None:
+        """Changes with the adapter's numbers and settings, whatever its name; None without one."""
+        decoder = self._engine.decoder
+        return None if decoder is None else adapter_fingerprint(decoder.adapter)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -199,17 +214,7 @@ class KBLaM:
         *,
         view: View | None = None,
     ) -> list[Answer]:
-        """Answer several prompts together, as one padded batch.
-
-        Args:
-            prompts: Questions or chat messages.
-            options: How to generate.
-            view: Which facts, for this call only.
-
-        Raises:
-            ConfigError: A prompt is empty or malformed.
-            PromptTooLongError: One leaves no room for an answer.
-        """
+        """Answer prompts together, as one padded batch; arguments and errors as of :meth:`ask`."""
         return self._generate(prompts, options, view=view) if prompts else []
 
     def stream(
@@ -243,14 +248,18 @@ class KBLaM:
         Raises:
             ConfigError: No store is attached.
         """
-        if self._base is None:
+        if self.store is None:
             raise ConfigError("Expected a store to select from, none is attached. Call attach().")
-        answer = self._generate([question], GenerationOptions(max_new_tokens=1), view=view)[0]
-        return list(answer.facts[:k])
+        found = self._generate([question], GenerationOptions(max_new_tokens=1), view=view)[0]
+        return list(found.facts[:k])
 
     def count_tokens(self, prompt: Prompt) -> int:
-        """Tokens of a prompt as the model reads it."""
-        return len(tokenize(self._engine.tokenizer, as_messages(prompt)))
+        """Tokens of a prompt as the model reads it; of a part of a conversation, too.
+
+        Raises:
+            ConfigError: A message lacks a role or text.
+        """
+        return count_tokens(self._engine.tokenizer, prompt)
 
     def _generate(
         self,
@@ -267,12 +276,8 @@ class KBLaM:
             refusal=self._refusal,
             **extra,
         )
-        base = self._base
-        with self._engine.lock:
-            encoded: EncodedFacts | None = None
-            if base is not None:
-                encoded = base.read(_narrowed(self._view, view))
-            return Generation(self._engine, request, base, encoded).run()
+        base, attached = self._attached
+        return answer(self._engine, request, base, narrowed(attached, view))
 
     def with_options(self, **changes: Any) -> KBLaM:
         """A model on the same weights and store with other settings.
@@ -286,17 +291,10 @@ class KBLaM:
             "refusal_threshold": self._refusal.threshold,
         }
         other = KBLaM(self._engine, **{**settings, **changes})
-        other._base, other._view = self._base, self._view
+        other._attached = self._attached
         return other
 
     def __repr__(self) -> str:
-        facts = "no facts" if self._base is None else f"{len(self._base.store)} facts"
+        facts = "no facts" if self.store is None else f"{len(self.store)} facts"
         settings = dataclasses.asdict(self._refusal)
         return f"KBLaM({self.model_name!r}, adapter={self.adapter_name!r}, {facts}, {settings})"
-
-
-def _narrowed(attached: View | None, asked: View | None) -> View | None:
-    """A call's view narrows the one attached; nothing a caller gives can widen it."""
-    if attached is None or asked is None:
-        return attached if asked is None else asked
-    return attached & asked

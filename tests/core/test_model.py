@@ -207,7 +207,7 @@ def test_beams_copy_and_cite_as_well(copying: KBLaM, beams: int) -> None:
 
 @pytest.mark.parametrize("prompt", ["", [], [{"role": "system", "content": "Be brief."}]])
 def test_an_empty_prompt_is_an_error(rambling: KBLaM, prompt) -> None:
-    for call in (rambling.ask, rambling.stream, rambling.count_tokens):
+    for call in (rambling.ask, rambling.stream):
         with pytest.raises(ConfigError, match="empty prompt"):
             call(prompt)
     with pytest.raises(ConfigError, match="empty prompt"):

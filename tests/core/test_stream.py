@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 
 from kblam._stream import AnswerStream
 from kblam.answer import Answer, Usage
+from kblam.config import GenerationOptions
 from kblam.decoder.watch import cut_at_stop
+from kblam.model import KBLaM
 
 
 def _answer(text: str) -> Answer:
@@ -118,3 +122,57 @@ def test_closing_tells_the_generation() -> None:
         assert next(stream) == "x"
     assert ended.wait(10)
     assert list(stream) == []
+
+
+def test_a_stream_that_is_dropped_tells_the_generation() -> None:
+    ended = threading.Event()
+
+    def run(on_text, cancelled) -> Answer:
+        while not cancelled():
+            ended.wait(0.001)
+        ended.set()
+        return _answer("x")
+
+    stream = AnswerStream(run)
+    del stream
+    gc.collect()
+    assert ended.wait(10)
+
+
+def test_a_stream_closed_elsewhere_wakes_who_waits_for_a_piece() -> None:
+    go_on = threading.Event()
+
+    def run(on_text, cancelled) -> Answer:
+        assert go_on.wait(10)
+        return _answer("too late")
+
+    stream = AnswerStream(run)
+    timer = threading.Timer(0.05, stream.close)
+    timer.start()
+    assert list(stream) == []  # waits, and ends
+    assert not stream.finished
+    go_on.set()
+    assert list(stream) == []
+
+
+@pytest.mark.parametrize("leave", ["close", "drop"])
+def test_what_is_left_while_it_waits_for_its_turn_never_begins(rambling: KBLaM, leave: str) -> None:
+    forwards: list[float] = []
+    hook = rambling.base.register_forward_hook(lambda *_: forwards.append(time.monotonic()))
+    try:
+        with rambling._engine.lock:
+            stream = rambling.stream("What is it?", GenerationOptions(max_new_tokens=50))
+            time.sleep(0.05)  # long enough to stand in the queue
+            if leave == "close":
+                stream.close()
+            else:
+                del stream
+                gc.collect()
+        # After it in the queue, and the only one that generates.
+        rambling.ask("What is it?", GenerationOptions(max_new_tokens=1))
+        for thread in threading.enumerate():
+            if thread.name == "kblam-stream":
+                thread.join(10)
+        assert len(forwards) == 1
+    finally:
+        hook.remove()

@@ -16,6 +16,7 @@ from kblam.knowledge import (
     TripleSource,
     VersionedSource,
 )
+from kblam_integrations.sources._moments import undisturbed
 
 __all__ = ["as_store"]
 
@@ -48,8 +49,8 @@ def as_store(kb: Any, *, path: str | Path = _IN_MEMORY, follow: bool = True) -> 
     Raises:
         FactError: It holds something that is no fact.
         MissingExtraError: It is a file whose reader is not installed.
-        StoreError: The file does not exist, cannot be read, or the store at ``path`` holds
-            other facts than the graph's.
+        StoreError: The file does not exist, cannot be read, the store at ``path`` holds other
+            facts than the graph's, or another thread changed the graph during every try.
         UnsupportedSourceError: Nothing reads this kind of object.
     """
     copying = str(path) != _IN_MEMORY
@@ -156,7 +157,8 @@ def _facts_in(kb: Any) -> Iterable[Any]:
         raise _unsupported(kb, "Expected facts, got ")
     if isinstance(facts, tuple) and facts and all(isinstance(part, str) for part in facts):
         return [facts]
-    return facts
+    # Of a collection that others hold, a copy.
+    return undisturbed(lambda: list(facts)) if isinstance(facts, (Set, ValuesView)) else facts
 
 
 def _unsupported(kb: Any, lead: str) -> UnsupportedSourceError:

@@ -13,6 +13,7 @@ from rdflib.term import Node
 
 from kblam.errors import StoreError
 from kblam.knowledge import Triple, value_words, verbalise
+from kblam_integrations.sources._moments import undisturbed
 from kblam_integrations.sources._rdf_labels import Index, Quad
 
 __all__ = ["RDF_SUFFIXES", "RdfFileSource", "RdfSource"]
@@ -43,7 +44,8 @@ class RdfSource:
     dataset too (``graph``, a list), so that a view can pick a graph.
 
     To ask whether the graph changed takes one pass over it, which for a graph in memory
-    costs about 30 ms per 10,000 triples.
+    costs about 30 ms per 10,000 triples. Another thread may change a graph in memory
+    meanwhile.
 
     Args:
         graph: Is only read.
@@ -55,8 +57,13 @@ class RdfSource:
         self._languages = tuple(languages)
 
     def triples(self) -> Iterator[Triple]:
-        """Read every triple that states a fact."""
-        index = Index(_quads(self._graph), self._languages)
+        """Read every triple that states a fact.
+
+        Raises:
+            StoreError: The graph changed during every one of several tries.
+        """
+        # rdflib's graphs in memory are read from a copy that they make at once.
+        index = Index(undisturbed(lambda: list(_quads(self._graph))), self._languages)
         for subject in index.subjects():
             name = index.name(subject)
             # A blank node is told of what it hangs on; alone it has no name to be asked by.
@@ -69,6 +76,9 @@ class RdfSource:
 
     def state(self) -> Hashable:
         """Return a hash of all triples, in whatever order the graph has them."""
+        return undisturbed(self._hash)
+
+    def _hash(self) -> tuple[int, int]:
         total = 0
         for quad in _quads(self._graph):
             total ^= hash(quad)

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
 from kblam.knowledge import Triple
+from kblam_integrations.sources._moments import one_moment, undisturbed
 
 if TYPE_CHECKING:
     from llama_index.core.graph_stores import SimpleGraphStore
@@ -18,7 +19,7 @@ class SimpleGraphSource:
     """The triples of a ``SimpleGraphStore``.
 
     To ask whether it changed takes one pass over the dictionary: about 10 ms for 10,000
-    triples.
+    triples. Another thread may change it meanwhile.
 
     Args:
         store: Is only read.
@@ -28,8 +29,12 @@ class SimpleGraphSource:
         self._store = store
 
     def triples(self) -> Iterator[Triple]:
-        """Read every triple; one with an empty part says nothing and is left out."""
-        for triple in self._items():
+        """Read every triple; one with an empty part says nothing and is left out.
+
+        Raises:
+            StoreError: It changed during every one of several tries.
+        """
+        for triple in one_moment(self._items, self.state):
             if all(part.strip() for part in triple):
                 yield Triple(*triple)
 
@@ -43,5 +48,5 @@ class SimpleGraphSource:
 
     def _items(self) -> list[tuple[str, str, str]]:
         # The default limit of 30 cuts silently; a depth above 1 would repeat triples.
-        related = self._store.get_rel_map(depth=1, limit=sys.maxsize)
+        related = undisturbed(lambda: self._store.get_rel_map(depth=1, limit=sys.maxsize))
         return [(str(e), str(p), str(v)) for found in related.values() for e, p, v in found]

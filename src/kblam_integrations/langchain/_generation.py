@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator
-from contextlib import closing
-from threading import Event
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from threading import Event, Timer
 
 from langchain_core.outputs import ChatGenerationChunk
 
+from kblam._stream import AnswerStream
 from kblam.answer import Answer
 from kblam.errors import GenerationTimeoutError, KBLaMError
 from kblam.model import KBLaM
+from kblam_integrations._leaving import Leaving
 from kblam_integrations.langchain._batching import Pending, Request
 from kblam_integrations.langchain._results import final_chunk, text_chunk
 
@@ -22,13 +23,13 @@ class _LeftError(Exception):
     """Nobody waits for this answer any more."""
 
 
-def answer(kblam: KBLaM, request: Request, left: Event | None = None) -> Answer:
+def answer(kblam: KBLaM, request: Request, left: Leaving | None = None) -> Answer:
     """Answer one request.
 
     Args:
         kblam: The model.
         request: What is asked.
-        left: Set when nobody waits any more: the generation then ends.
+        left: Says when nobody waits any more: the generation then ends.
 
     Raises:
         GenerationTimeoutError: The request's time is up.
@@ -44,14 +45,14 @@ def answer(kblam: KBLaM, request: Request, left: Event | None = None) -> Answer:
 
 
 def chunks(
-    kblam: KBLaM, request: Request, left: Event | None = None
+    kblam: KBLaM, request: Request, left: Leaving | None = None
 ) -> Generator[ChatGenerationChunk, None, None]:
     """Answer one request piece by piece; closing ends the generation.
 
     Args:
         kblam: The model.
         request: What is asked.
-        left: Set when nobody reads any more: the generation then ends.
+        left: Says when nobody reads any more: the generation then ends.
 
     Raises:
         GenerationTimeoutError: The request's time is up.
@@ -99,21 +100,45 @@ def _answer_one(kblam: KBLaM, pending: Pending) -> None:
 
 
 def _pieces(
-    kblam: KBLaM, request: Request, left: Event | None
+    kblam: KBLaM, request: Request, left: Leaving | None
 ) -> Generator[str | Answer, None, None]:
     """The reply's text as it comes, then the answer; nothing more once everybody has left."""
-    deadline = None if request.timeout is None else time.monotonic() + request.timeout
     if left is not None and left.is_set():
         return
-    with closing(kblam.stream(request.prompt, request.options, view=request.view)) as stream:
+    with (
+        closing(kblam.stream(request.prompt, request.options, view=request.view)) as stream,
+        _closed_at(stream, request.timeout) as late,
+    ):
+        if left is not None:
+            left.then(stream.close)
         for piece in stream:
-            if left is not None and left.is_set():
-                return
-            if deadline is not None and time.monotonic() > deadline:
-                raise GenerationTimeoutError(
-                    f"Expected a complete reply within {request.timeout} s, got only a part. "
-                    "Raise timeout=, or lower max_tokens=."
-                )
-            if piece:
+            if piece and not late.is_set():
                 yield piece
-        yield stream.answer
+        if stream.finished:
+            yield stream.answer
+        elif late.is_set():
+            raise GenerationTimeoutError(
+                f"Expected a complete reply within {request.timeout} s, got only a part. "
+                "Raise timeout=, or lower max_tokens=."
+            )
+
+
+@contextmanager
+def _closed_at(stream: AnswerStream, seconds: float | None) -> Iterator[Event]:
+    """Close a stream when its time is up, also while it waits for its turn; then set an event."""
+    late = Event()
+    if seconds is None:
+        yield late
+        return
+
+    def expire() -> None:
+        late.set()
+        stream.close()
+
+    timer = Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()

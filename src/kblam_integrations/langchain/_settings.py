@@ -101,12 +101,13 @@ class KnowledgeChatSettings(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        """All that an answer depends on, the state of the facts included."""
+        """All that an answer depends on, the state of facts and adapter included."""
         store = self._kblam.store
         view = self._view(self.view)
         return {
             "model": self._kblam.model_name,
             "adapter": self._kblam.adapter_name,
+            "adapter_fingerprint": self._kblam.adapter_fingerprint,
             "grounding": self.grounding,
             "refusal": self._kblam.refusal,
             "refusal_threshold": self.refusal_threshold,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from kblam_integrations._leaving import Leaving
 
 __all__ = ["call", "iterate", "start"]
 
@@ -29,14 +30,14 @@ def start(function: Callable[..., object], *args: object) -> None:
     _POOL.submit(contextvars.copy_context().run, function, *args)
 
 
-async def call(function: Callable[[threading.Event], _T]) -> _T:
+async def call(function: Callable[[Leaving], _T]) -> _T:
     """Await what ``function`` returns, or get the error it raises.
 
     Args:
-        function: Runs in a thread. It is passed an event that is set when nobody waits for it
-            any more, and should then return.
+        function: Runs in a thread. It is told when nobody waits for it any more, and should
+            then return.
     """
-    left = threading.Event()
+    left = Leaving()
     context = contextvars.copy_context()  # callbacks and traces of the caller
     loop = asyncio.get_running_loop()
     try:
@@ -46,17 +47,17 @@ async def call(function: Callable[[threading.Event], _T]) -> _T:
 
 
 async def iterate(
-    function: Callable[[threading.Event], Generator[_T, None, None]],
+    function: Callable[[Leaving], Generator[_T, None, None]],
 ) -> AsyncGenerator[_T, None]:
     """Yield what a generator yields as it comes, then raise its error if it has one.
 
     Args:
-        function: Makes the generator; called and read in a thread, with the event of
-            :func:`call`.
+        function: Makes the generator; called and read in a thread, and told of the
+            same as by :func:`call`.
     """
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Any] = asyncio.Queue()
-    left = threading.Event()
+    left = Leaving()
 
     def hand_over(item: object) -> None:
         if not left.is_set():  # the loop may be closed by then

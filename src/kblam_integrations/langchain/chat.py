@@ -17,7 +17,6 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 
-from kblam._prompt import tokenize
 from kblam_integrations.langchain import _threads
 from kblam_integrations.langchain._batching import asit_together, sit_together, taken_seat
 from kblam_integrations.langchain._generation import answer, answer_all, chunks
@@ -56,11 +55,12 @@ class KBLaMChat(KnowledgeChatSettings):
         encoder: Sentence encoder; None takes the one that the adapter was trained with.
         tokenizer: Of a loaded model, where it needs one.
         device: Where the model runs.
-        dtype: Number format of the weights.
+        dtype: Number format of the weights, or its name.
         grounding: ``"copy"`` writes names and numbers as they stand in the facts.
         refusal: The sentence that refuses; None takes the adapter's.
         refusal_threshold: Refuse above this probability; None takes the adapter's.
-        view: Which facts calls may read: a view, or the arguments of ``store.view``.
+        view: Which facts calls may read: a view, or the arguments of ``store.view``. A call
+            that is left with no fact to read is refused.
         temperature: 0, the default, is greedy.
         max_tokens: At most so many tokens a reply; 128 if None.
         top_p: Nucleus sampling.
@@ -90,15 +90,14 @@ class KBLaMChat(KnowledgeChatSettings):
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """How many tokens the conversation has, the chat template's own included.
+        """How many tokens the conversation, or a part of it, has as the model reads it.
 
         Raises:
             NotImplementedError: Tools are given.
         """
         if tools:
             raise NotImplementedError(_NO_TOOLS)
-        # Not count_tokens: trimmers also ask about conversations without a question.
-        return len(tokenize(self._kblam.tokenizer, to_prompt(messages))) if messages else 0
+        return self._kblam.count_tokens(to_prompt(messages)) if messages else 0
 
     def get_token_ids(self, text: str) -> list[int]:
         """The text's tokens, without a chat template."""

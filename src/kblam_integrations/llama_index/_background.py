@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from kblam_integrations._leaving import Leaving
 
 __all__ = ["Worker"]
 
@@ -36,7 +37,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kblam")
 
     async def iterate(
-        self, generate: Callable[[], Generator[T, None, None]]
+        self, generate: Callable[[], Generator[T, None, None]], left: Leaving | None = None
     ) -> AsyncGenerator[T, None]:
         """Yield what a generator yields as it comes, then its error if it raises one.
 
@@ -44,10 +45,11 @@ class Worker:
 
         Args:
             generate: Makes the generator. It is called, run and closed in the thread.
+            left: Told when the reader leaves, for a generator that waits for its next item.
         """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[_Item[T] | _End] = asyncio.Queue()
-        left = threading.Event()
+        left = Leaving() if left is None else left
 
         def post(item: _Item[T] | _End) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, item)
@@ -71,7 +73,7 @@ class Worker:
 def _drain(
     generate: Callable[[], Generator[T, None, None]],
     post: Callable[[_Item[T] | _End], None],
-    left: threading.Event,
+    left: Leaving,
 ) -> None:
     """Hand every item of a generator over, and how it ended, whatever happens."""
     try:

@@ -19,6 +19,7 @@ from llama_index.core.llms.llm import LLM
 from pydantic import FieldSerializationInfo, computed_field
 from typing_extensions import Self
 
+from kblam._answering import narrowed
 from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
 from kblam.knowledge import KnowledgeStore, View
@@ -91,6 +92,7 @@ class KnowledgeLLMSettings(LLM):
         """
         data = {**data, **kwargs}
         fingerprint = data.pop("kb_fingerprint", None)
+        data.pop("adapter_fingerprint", None)
         if fingerprint is not None and data.get("kb") is None:
             raise ConfigError(
                 "Expected the facts that this model was saved with, got none: they were not a "
@@ -107,6 +109,12 @@ class KnowledgeLLMSettings(LLM):
             return None
         store.refresh()
         return store.fingerprint
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def adapter_fingerprint(self) -> str | None:
+        """Changes when the adapter is trained again under its old name."""
+        return self._kblam.adapter_fingerprint
 
     @property
     def kblam(self) -> KBLaM:
@@ -157,7 +165,6 @@ class KnowledgeLLMSettings(LLM):
         answers = {name: getattr(self, name) for name in _OF_ANSWERS if name in given}
         if not isinstance(self.model, KBLaM):
             weights = {name: getattr(self, name) for name in _OF_THE_WEIGHTS}
-            weights["dtype"] = _as_dtype(self.dtype)
             kblam = KBLaM.from_pretrained(self.model, **weights, **answers)
         elif unused := [name for name in _OF_THE_WEIGHTS if name in given]:
             raise ConfigError(
@@ -175,11 +182,13 @@ class KnowledgeLLMSettings(LLM):
     def _of_call(self, arguments: Mapping[str, Any]) -> tuple[GenerationOptions, View | None]:
         arguments = dict(arguments)
         view: View | None = arguments.pop("view", None)
-        if view is None:
-            view = self.view
-        elif self.view is not None:
-            view = self.view & view  # a call may narrow what the model may read, never widen it
-        return self._options(arguments), view
+        given: object = view
+        if given is not None and not isinstance(given, View):
+            raise ConfigError(
+                f"Expected a view of the facts, got {type(given).__name__}. Make one with "
+                "store.view(...), as in llm.kblam.store.view(team='red')."
+            )
+        return self._options(arguments), narrowed(self.view, view)
 
     def _configuration(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.model_fields_set - _OF_THE_PROCESS}
@@ -194,16 +203,6 @@ class KnowledgeLLMSettings(LLM):
                 )
             configuration["kb"] = self.kb.path.resolve()
         return _remake, (type(self), configuration)
-
-
-def _as_dtype(dtype: Any) -> torch.dtype | None:
-    """A number format by itself or by its name, as configurations have it."""
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
-    found = getattr(torch, str(dtype), None)
-    if isinstance(found, torch.dtype):
-        return found
-    raise ConfigError(f"Expected a number format such as 'bfloat16' as dtype, got {dtype!r}.")
 
 
 def _remake(cls: type[KnowledgeLLMSettings], configuration: dict[str, Any]) -> KnowledgeLLMSettings:

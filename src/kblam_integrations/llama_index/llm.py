@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import aclosing, closing
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -20,6 +20,9 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
 from kblam.answer import Answer
+from kblam.config import GenerationOptions
+from kblam.knowledge import View
+from kblam_integrations._leaving import Leaving
 from kblam_integrations.llama_index._background import Worker
 from kblam_integrations.llama_index._messages import to_messages
 from kblam_integrations.llama_index._responses import chat_response, completion_response
@@ -30,6 +33,14 @@ __all__ = ["KBLaMLLM"]
 _Messages = list[dict[str, str]]
 # The text so far, what is new of it, and the answer once it is complete.
 _Piece = tuple[str, str, Answer | None]
+
+
+class _Asked(NamedTuple):
+    """What one call asks of the model."""
+
+    messages: _Messages
+    options: GenerationOptions
+    view: View | None
 
 
 class KBLaMLLM(KnowledgeLLMSettings):
@@ -46,6 +57,10 @@ class KBLaMLLM(KnowledgeLLMSettings):
     Args:
         kb: The facts: anything that :func:`kblam_integrations.sources.as_store` reads. None
             answers without facts, as the base model does.
+
+    A view, given here (``view=``) or to a call, says which facts are read. Views narrow each
+    other, that of a ``KBLaM`` given as ``model`` included: a call reads what all of them show,
+    and is refused where that is nothing.
 
     Raises:
         ConfigError: A setting is out of range.
@@ -66,18 +81,18 @@ class KBLaMLLM(KnowledgeLLMSettings):
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Reply to a conversation."""
-        answer = self._ask(to_messages(messages), kwargs)
+        answer = self._ask(self._asked(to_messages(messages), kwargs))
         return chat_response(answer.text, answer)
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Reply to a conversation piece by piece."""
-        return self._stream_chat(to_messages(messages), kwargs)
+        return self._stream_chat(self._asked(to_messages(messages), kwargs))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Reply to a conversation while the event loop stays free."""
-        answer = await self._aask(to_messages(messages), kwargs)
+        answer = await self._aask(self._asked(to_messages(messages), kwargs))
         return chat_response(answer.text, answer)
 
     @llm_chat_callback()
@@ -85,14 +100,15 @@ class KBLaMLLM(KnowledgeLLMSettings):
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """Reply piece by piece while the event loop stays free."""
-        return self._worker.iterate(partial(self._stream_chat, to_messages(messages), kwargs))
+        asked, left = self._asked(to_messages(messages), kwargs), Leaving()
+        return self._worker.iterate(partial(self._stream_chat, asked, left), left)
 
     # -- complete ------------------------------------------------------------------------------
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Reply to a prompt, which is one user message."""
-        answer = self._ask(self._as_messages(prompt, formatted), kwargs)
+        answer = self._ask(self._asked(self._as_messages(prompt, formatted), kwargs))
         return completion_response(answer.text, answer)
 
     @llm_completion_callback()
@@ -100,14 +116,14 @@ class KBLaMLLM(KnowledgeLLMSettings):
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
         """Reply to a prompt piece by piece."""
-        return self._stream_complete(self._as_messages(prompt, formatted), kwargs)
+        return self._stream_complete(self._asked(self._as_messages(prompt, formatted), kwargs))
 
     @llm_completion_callback()
     async def acomplete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponse:
         """Reply to a prompt while the event loop stays free."""
-        answer = await self._aask(self._as_messages(prompt, formatted), kwargs)
+        answer = await self._aask(self._asked(self._as_messages(prompt, formatted), kwargs))
         return completion_response(answer.text, answer)
 
     @llm_completion_callback()
@@ -115,8 +131,8 @@ class KBLaMLLM(KnowledgeLLMSettings):
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         """Reply to a prompt piece by piece while the event loop stays free."""
-        messages = self._as_messages(prompt, formatted)
-        return self._worker.iterate(partial(self._stream_complete, messages, kwargs))
+        asked, left = self._asked(self._as_messages(prompt, formatted), kwargs), Leaving()
+        return self._worker.iterate(partial(self._stream_complete, asked, left), left)
 
     # -- underneath ----------------------------------------------------------------------------
 
@@ -126,38 +142,40 @@ class KBLaMLLM(KnowledgeLLMSettings):
             prompt = self.completion_to_prompt(prompt)
         return [{"role": "user", "content": prompt}]
 
-    def _ask(self, messages: _Messages, arguments: Mapping[str, Any]) -> Answer:
+    def _asked(self, messages: _Messages, arguments: Mapping[str, Any]) -> _Asked:
+        # Read when the call is made, also where the answer is generated later.
         options, view = self._of_call(arguments)
-        return self._kblam.ask(messages, options, view=view)
+        return _Asked(messages, options, view)
 
-    async def _aask(self, messages: _Messages, arguments: Mapping[str, Any]) -> Answer:
+    def _ask(self, asked: _Asked) -> Answer:
+        return self._kblam.ask(asked.messages, asked.options, view=asked.view)
+
+    async def _aask(self, asked: _Asked) -> Answer:
         # Streamed, because a stream can be ended: who cancels this call, ends the generation.
         last: _Piece = ("", "", None)
-        pieces = self._worker.iterate(partial(self._pieces, messages, arguments))
-        async with aclosing(pieces):
-            async for piece in pieces:
+        left = Leaving()
+        async with aclosing(self._worker.iterate(partial(self._pieces, asked, left), left)) as all_:
+            async for piece in all_:
                 last = piece
         return cast("Answer", last[2])
 
-    def _pieces(
-        self, messages: _Messages, arguments: Mapping[str, Any]
-    ) -> Generator[_Piece, None, None]:
-        options, view = self._of_call(arguments)
+    def _pieces(self, asked: _Asked, left: Leaving | None = None) -> Generator[_Piece, None, None]:
         text = ""
-        with closing(self._kblam.stream(messages, options, view=view)) as stream:
+        with closing(self._kblam.stream(asked.messages, asked.options, view=asked.view)) as stream:
+            if left is not None:
+                left.then(stream.close)
             for delta in stream:
                 text += delta
                 yield text, delta, None
-            yield stream.answer.text, "", stream.answer
+            if stream.finished:  # else everybody has left
+                yield stream.answer.text, "", stream.answer
 
-    def _stream_chat(self, messages: _Messages, arguments: Mapping[str, Any]) -> ChatResponseGen:
-        with closing(self._pieces(messages, arguments)) as pieces:
+    def _stream_chat(self, asked: _Asked, left: Leaving | None = None) -> ChatResponseGen:
+        with closing(self._pieces(asked, left)) as pieces:
             for text, delta, answer in pieces:
                 yield chat_response(text, answer, delta)
 
-    def _stream_complete(
-        self, messages: _Messages, arguments: Mapping[str, Any]
-    ) -> CompletionResponseGen:
-        with closing(self._pieces(messages, arguments)) as pieces:
+    def _stream_complete(self, asked: _Asked, left: Leaving | None = None) -> CompletionResponseGen:
+        with closing(self._pieces(asked, left)) as pieces:
             for text, delta, answer in pieces:
                 yield completion_response(text, answer, delta)

@@ -40,3 +40,43 @@ def test_settings_reach_the_evaluation(kblam, files, tiny_model, tmp_path: Path)
 def test_an_unknown_wording_is_refused(kblam, files) -> None:
     message = kblam("evaluate", *files, "--wording", "rude", code=2).stderr
     assert "Expected a wording among" in message
+
+
+def test_preservation_needs_no_questions(kblam, files, tiny_model, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    arguments = ("evaluate", "--task", "preservation", *files[:2], *tiny_model)
+    short = ("--limit", 2, "--max-new-tokens", 2, "--seed", 5)
+    printed = kblam(*arguments, *short, "--json", out).output
+    assert "kl per token" in printed
+    result = json.loads(out.read_text("utf-8"))
+    assert (result["task"], result["num_prompts"], result["num_facts"]) == ("preservation", 2, 3)
+
+
+def test_a_suite_fills_a_folder(kblam, files, tiny_model, tmp_path: Path) -> None:
+    chosen = ("--task", "questions", "--sizes", "2, all", "--methods", "kblam,base", "--limit", 2)
+    arguments = ("evaluate", *files, *tiny_model, *chosen, "--max-new-tokens", 2)
+    printed = kblam(*arguments, "--suite", tmp_path / "suite").output
+    assert "results.md" in printed
+    found = {path.name for path in (tmp_path / "suite").iterdir() if path.is_file()}
+    assert {"results.json", "results.md", "quality.png", "refusal.png"} <= found
+    cells = {path.stem for path in (tmp_path / "suite" / "cells").glob("*.json")}
+    assert cells == {"kblam-2", "kblam-all", "attention-2", "attention-all", "base"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--task", "preservation"), "Expected no --questions with --task preservation"),
+        (("--suite", "out", "--method", "rag"), "Expected no --method with --suite"),
+        (("--suite", "out", "--sizes", "many"), "Expected --sizes like 100,1000,all, got 'many'"),
+        (("--suite", "out", "--methods", "magic"), "Expected methods among"),
+        (("--sizes", "100"), "Expected no --sizes with one evaluation"),
+        (("--top-k", "1", "--top-k", "5"), "Expected one --top-k without --suite"),
+    ],
+)
+def test_options_that_do_not_go_together(kblam, files, arguments, message) -> None:
+    assert message in kblam("evaluate", *files, *arguments, code=2).stderr
+
+
+def test_questions_are_needed(kblam, files) -> None:
+    assert "Give --questions" in kblam("evaluate", *files[:2], code=2).stderr

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from kblam.cli._console import results
+from kblam.cli._evaluation import report, run_suite
 from kblam.cli._models import AdapterOption, BaseModelOption, DeviceOption, EncoderOption
+from kblam.errors import ConfigError
 
 __all__ = ["evaluate"]
 
@@ -27,9 +26,18 @@ METRICS = (
     "time_to_first_token",
     "peak_memory_mb",
 )
+PRESERVATION_METRICS = (
+    "kl_per_token",
+    "kl_per_token_answered",
+    "kl_per_token_p95",
+    "refused",
+    "identical",
+    "common_prefix",
+)
 
-
-_PANEL = "Method"
+_Options = dict[str, Any]
+_METHOD_PANEL = "Method"
+_SUITE_PANEL = "Suite"
 
 
 class Method(str, Enum):
@@ -37,6 +45,7 @@ class Method(str, Enum):
 
     kblam = "kblam"
     in_context = "in-context"
+    cached_prefix = "cached-prefix"
     rag = "rag"
     bm25 = "bm25"
     base = "base"
@@ -49,29 +58,52 @@ class Grounding(str, Enum):
     off = "off"
 
 
+class Task(str, Enum):
+    """What is measured."""
+
+    questions = "questions"
+    preservation = "preservation"
+
+
 def evaluate(
     facts: Annotated[
         Path, typer.Option(help='JSONL of {"entity", "property", "value"}.', show_default=False)
     ],
     questions: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help='JSONL of {"question", "answers"}; no answers: a refusal is right.',
             show_default=False,
         ),
-    ],
+    ] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            help="questions: are they answered? preservation: do attached facts leave replies to "
+            "general prompts as they were?",
+            show_default="questions; both in a suite",
+        ),
+    ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Ask this many questions.", show_default="all")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Ask this many, drawn by the seed; answerable and unanswerable ones keep their "
+            "shares.",
+            show_default="all",
+        ),
     ] = None,
     num_facts: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Keep the facts asked for and fill up with others to this many.",
-            show_default="all",
+            show_default="all; 1000 for preservation",
         ),
     ] = None,
-    method: Annotated[Method, typer.Option(help="What answers the questions.")] = Method.kblam,
+    method: Annotated[
+        Method | None, typer.Option(help="What answers the questions.", show_default="kblam")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -85,80 +117,154 @@ def evaluate(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="JSONL of questions answered so far, continued if it exists.", show_default=False
+            help="JSONL of what was asked so far, continued if it exists.", show_default=False
         ),
     ] = None,
     batch_size: Annotated[
-        int,
-        typer.Option(min=1, help="Questions generated together; above 1, the first 20 are timed."),
-    ] = 1,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest reply.")] = 64,
-    top_k: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1, help="Facts that rag and bm25 paste into the prompt.", rich_help_panel=_PANEL
+            min=1,
+            help="Generated together; above 1, the first 20 questions are timed.",
+            show_default="1; 8 for preservation",
         ),
-    ] = 1,
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="The longest reply.", show_default="64; 48 for preservation"),
+    ] = None,
+    top_k: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1,
+            help="Facts that rag and bm25 paste into the prompt; a suite takes several.",
+            rich_help_panel=_METHOD_PANEL,
+            show_default="1; 1, 5 and 20 in a suite",
+        ),
+    ] = None,
     wording: Annotated[
         str | None,
         typer.Option(
             help="Name of the prompt of the methods that paste facts.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=_METHOD_PANEL,
             show_default="the one that measured best",
         ),
     ] = None,
     grounding: Annotated[
         Grounding,
         typer.Option(
-            help="Whether kblam copies values from the facts it reads.", rich_help_panel=_PANEL
+            help="Whether kblam copies values from the facts it reads.",
+            rich_help_panel=_METHOD_PANEL,
         ),
     ] = Grounding.copy,
+    suite: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Run all methods at all sizes, and write results and plots to this folder; "
+            "a run that was cut goes on.",
+            rich_help_panel=_SUITE_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers of facts in a suite.",
+            rich_help_panel=_SUITE_PANEL,
+            show_default="100,1000,all",
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Methods in a suite, with commas between them.",
+            rich_help_panel=_SUITE_PANEL,
+            show_default="all",
+        ),
+    ] = None,
     base_model: BaseModelOption = None,
     adapter: AdapterOption = "default",
     encoder: EncoderOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Measure answers, citations, refusals, time and memory."""
+    shared: dict[str, Any] = {
+        "facts": facts,
+        "limit": limit,
+        "seed": seed,
+        "base_model": base_model,
+        "adapter": adapter,
+        "encoder": encoder,
+        "device": device,
+        "grounding": grounding.value,
+    }
+    # What was not given keeps the default of whatever is run.
+    chosen = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
+    shared |= {name: value for name, value in chosen.items() if value is not None}
+    single: _Options = {
+        "--num-facts": num_facts,
+        "--method": method,
+        "--json": output,
+        "--resume": resume,
+    }
+    several: _Options = {"--sizes": sizes, "--methods": methods}
+    asking: _Options = {
+        "--questions": questions,
+        "--method": method,
+        "--top-k": top_k,
+        "--wording": wording,
+    }
+    if suite is not None:
+        _reject("--suite", single)
+        if task is Task.preservation:
+            raise ConfigError("Expected --suite without --task preservation: a suite has both.")
+        prompts = {} if task is None else {"preservation_prompts": 0}
+        run_suite(suite, _needed(questions), sizes, methods, top_k, wording, shared | prompts)
+    elif task is Task.preservation:
+        _reject("--task preservation", asking | several)
+        given = {} if num_facts is None else {"num_facts": num_facts}
+        _run_preservation(shared | given | {"resume": resume}, output)
+    else:
+        _reject("one evaluation; they belong to --suite", several)
+        own = {"num_facts": num_facts, "wording": wording, "resume": resume}
+        name = (method or Method.kblam).value
+        _run_questions(_needed(questions), name, top_k or [1], shared | own, output)
+
+
+def _reject(what: str, options: _Options) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(f"Expected no {', '.join(given)} with {what}.")
+
+
+def _needed(questions: Path | None) -> Path:
+    if questions is None:
+        raise ConfigError(
+            "Expected a file of questions, got none. Give --questions, or --task preservation, "
+            "which needs none."
+        )
+    return questions
+
+
+def _run_questions(
+    questions: Path, method: str, top_k: list[int], settings: dict[str, Any], output: Path | None
+) -> None:
     from kblam.evaluation import EvaluationConfig, RetrievalConfig
     from kblam.evaluation import evaluate as run
 
-    config = EvaluationConfig(
-        facts=facts,
-        questions=questions,
-        method=method.value,
-        num_facts=num_facts,
-        limit=limit,
-        seed=seed,
-        resume=resume,
-        batch_size=batch_size,
-        max_new_tokens=max_new_tokens,
-        retrieval=RetrievalConfig(top_k=top_k),
-        wording=wording,
-        grounding=grounding.value,
-        base_model=base_model,
-        adapter=adapter,
-        encoder=encoder,
-        device=device,
-    )
+    if len(top_k) > 1:
+        raise ConfigError(f"Expected one --top-k without --suite, got {top_k}.")
+    known: Any = method
+    retrieval = RetrievalConfig(top_k=top_k[0])
+    config = EvaluationConfig(questions=questions, method=known, retrieval=retrieval, **settings)
     outcome = run(config).to_dict()
-    text = json.dumps(outcome, indent=2)
-    if output is None or str(output) != "-":
-        _print_table(outcome)
-    else:
-        results.print_json(text)
-    if output is not None and str(output) != "-":
-        output.write_text(text + "\n", encoding="utf-8")
+    title = f"{method}: {outcome['num_questions']:,} questions, {outcome['num_facts']:,} facts"
+    report(outcome, title, METRICS, output)
 
 
-def _print_table(outcome: dict[str, Any]) -> None:
-    table = Table(
-        title=f"{outcome['method']}: {outcome['num_questions']:,} questions, "
-        f"{outcome['num_facts']:,} facts",
-        title_justify="left",
-    )
-    table.add_column("Measure")
-    table.add_column("Value", justify="right")
-    for name in METRICS:
-        value = outcome[name]
-        table.add_row(name.replace("_", " "), "-" if value is None else f"{value:,.3f}")
-    results.print(table)
+def _run_preservation(settings: dict[str, Any], output: Path | None) -> None:
+    from kblam.evaluation import PreservationConfig, evaluate_preservation
+
+    outcome = evaluate_preservation(PreservationConfig(**settings)).to_dict()
+    title = f"preservation: {outcome['num_prompts']:,} prompts, {outcome['num_facts']:,} facts"
+    report(outcome, title, PRESERVATION_METRICS, output)

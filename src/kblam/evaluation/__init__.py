@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kblam.evaluation.attention import AttentionRecord, evaluate_attention
 from kblam.evaluation.config import (
     METHODS,
     EvaluationConfig,
@@ -20,11 +21,14 @@ from kblam.evaluation.prompts import WORDINGS
 from kblam.evaluation.records import QuestionRecord
 from kblam.evaluation.result import EvaluationResult
 from kblam.evaluation.runner import evaluate
+from kblam.evaluation.suite import run_suite
+from kblam.evaluation.suite_plan import SuiteConfig
 from kblam.evaluation.tasks import Question, Task, build_task, load_facts, load_questions
 
 __all__ = [
     "METHODS",
     "WORDINGS",
+    "AttentionRecord",
     "EvaluationConfig",
     "EvaluationResult",
     "GeneralPrompt",
@@ -36,11 +40,14 @@ __all__ = [
     "QuestionRecord",
     "RetrievalConfig",
     "RetrievalText",
+    "SuiteConfig",
     "Task",
     "build_task",
     "evaluate",
+    "evaluate_attention",
     "evaluate_preservation",
     "load_facts",
     "load_prompts",
     "load_questions",
+    "run_suite",
 ]

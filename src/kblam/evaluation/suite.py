@@ -1,0 +1,166 @@
+"""All methods at all sizes, and what facts do to other replies: run, continued, reported."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from kblam.errors import ConfigError, require
+from kblam.evaluation.attention import evaluate_attention
+from kblam.evaluation.config import EvaluationConfig, PreservationConfig
+from kblam.evaluation.plots import draw_suite
+from kblam.evaluation.preservation import evaluate_preservation
+from kblam.evaluation.report import markdown
+from kblam.evaluation.runner import evaluate, load_model
+from kblam.evaluation.suite_plan import Cell, SuiteConfig, plan_suite
+from kblam.model import KBLaM
+
+__all__ = ["run_suite"]
+
+_SETTINGS = "suite.json"
+
+
+def run_suite(
+    config: SuiteConfig, *, model: KBLaM | None = None, progress: bool = True
+) -> dict[str, Any]:
+    """Measure what is not measured yet, and write the report.
+
+    The folder gets ``results.json``, ``results.md`` and the plots ``quality.png``,
+    ``refusal.png`` and ``attention.png``. A run that was cut goes on at the question where it
+    was; what is finished is read from ``cells/``.
+
+    Args:
+        config: What to measure.
+        model: A model with an adapter that is loaded already; None loads the one that the
+            settings name, without its adapter for the baselines.
+        progress: Whether to show a progress bar per measurement on standard error.
+
+    Returns:
+        What ``results.json`` holds.
+
+    Raises:
+        ConfigError: A file or a setting cannot be used, or the folder holds another suite.
+        MissingExtraError: `bm25` or the plots lack their library.
+        WeightsNotFoundError: The base model or the encoder cannot be found.
+        AdapterError: The adapter cannot be loaded.
+    """
+    # Before hours of work, not after.
+    require("matplotlib", extra="plot")
+    if "bm25" in config.methods:
+        require("bm25s", extra="evaluate")
+    settings = _check_folder(config)
+    plan = plan_suite(config)
+    models = _Models(config, model)
+    outcome: dict[str, Any] = {
+        "settings": settings,
+        "questions": [],
+        "attention": [],
+        "preservation": None,
+    }
+    for number, cell in enumerate(plan, start=1):
+        path = config.output / "cells" / f"{cell.name}.json"
+        if path.is_file():
+            result = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            title = f"{number}/{len(plan)} {cell.name}"
+            measured = _measure(cell, models.get(informed=cell.informed), title, progress=progress)
+            text = json.dumps(measured, indent=2, ensure_ascii=False) + "\n"
+            _write(path, text)
+            result = json.loads(text)  # the same whether it was measured or read
+        _file_under(outcome, cell, result)
+        # After each, so that a look at the report shows how far things are.
+        _write(
+            config.output / "results.json",
+            json.dumps(outcome, indent=2, ensure_ascii=False) + "\n",
+        )
+        _write(config.output / "results.md", markdown(outcome))
+    draw_suite(outcome, config.output)
+    return outcome
+
+
+def _file_under(outcome: dict[str, Any], cell: Cell, result: dict[str, Any]) -> None:
+    if isinstance(cell.config, PreservationConfig):
+        outcome["preservation"] = result
+    elif cell.traced:
+        outcome["attention"].append(result)
+    else:
+        outcome["questions"].append({"label": cell.label} | result)
+
+
+def _measure(cell: Cell, model: KBLaM, title: str, *, progress: bool) -> dict[str, Any]:
+    if isinstance(cell.config, PreservationConfig):
+        return evaluate_preservation(
+            cell.config, model=model, label=title, progress=progress
+        ).to_dict()
+    if cell.traced:
+        return evaluate_attention(
+            cell.config, num_questions=cell.traced, model=model, label=title, progress=progress
+        )
+    return evaluate(cell.config, model=model, label=title, progress=progress).to_dict()
+
+
+class _Models:
+    """Holds one model at a time: with its adapter, or bare for the baselines."""
+
+    def __init__(self, config: SuiteConfig, given: KBLaM | None) -> None:
+        self._config = config
+        self._given = given
+        self._held: tuple[bool, KBLaM] | None = None
+
+    def get(self, *, informed: bool) -> KBLaM:
+        """The model, loaded when first needed."""
+        if self._given is not None:
+            return self._given
+        if self._held is None or self._held[0] != informed:
+            self._held = None
+            gc.collect()  # the other one's weights, before these are read
+            own = self._config
+            config = EvaluationConfig(
+                facts=own.facts,
+                questions=own.questions,
+                method="kblam" if informed else "base",
+                base_model=own.base_model,
+                adapter=own.adapter,
+                encoder=own.encoder,
+                device=own.device,
+                grounding=own.grounding,
+            )
+            self._held = informed, load_model(config)
+        return self._held[1]
+
+
+def _check_folder(config: SuiteConfig) -> dict[str, Any]:
+    """Write what all figures in the folder depend on, or compare with what is there."""
+    values = dataclasses.asdict(config)
+    for free in ("output", "sizes", "methods", "top_k", "batch_size", "device", "bootstrap"):
+        del values[free]
+    for name in ("facts", "questions"):
+        path = values[name]
+        if not path.is_file():
+            raise ConfigError(f"Expected a JSONL file of {name} at {path}, but there is none.")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        values[name] = {"file": path.name, "sha256": digest}
+    path = config.output / _SETTINGS
+    if path.is_file():
+        held = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(name for name in values if held.get(name) != values[name])
+        if changed:
+            raise ConfigError(
+                f"Expected {config.output} to hold a part of the same suite, but these settings "
+                f"differ: {', '.join(changed)}. Give another folder, or the settings it was "
+                "begun with."
+            )
+    _write(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    return values
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file as a whole, so that a kill leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)

@@ -1,0 +1,196 @@
+"""What a suite consists of: one measurement per method, size and setting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from kblam.errors import ConfigError
+from kblam.evaluation.config import (
+    METHODS,
+    EvaluationConfig,
+    MethodName,
+    PreservationConfig,
+    RetrievalConfig,
+)
+from kblam.evaluation.tasks import load_facts, load_questions
+
+__all__ = ["Cell", "SuiteConfig", "plan_suite"]
+
+_RETRIEVING = ("rag", "bm25")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteConfig:
+    """Everything that is to be measured, and the folder it goes to.
+
+    Attributes:
+        facts: JSONL file of facts, as of :class:`EvaluationConfig`.
+        questions: JSONL file of questions, likewise.
+        output: The folder; one that holds a part of the same suite is continued.
+        sizes: Numbers of facts; None stands for all. Those larger than the file are left out.
+        methods: What answers; `base`, which reads no facts, is asked once.
+        top_k: `rag` and `bm25` are run with each of these.
+        limit: Ask so many questions; None asks all. At a size of M facts no more than M are
+            asked, so that their gold facts are among them.
+        seed: Draws questions and facts, resamples the intervals.
+        base_model: Name or folder of the decoder.
+        adapter: Name or folder of the knowledge adapter.
+        encoder: Sentence encoder; None is the adapter's own.
+        device: Where to compute; None lets the library choose.
+        grounding: Whether `kblam` copies values from the facts it reads.
+        max_new_tokens: The longest reply.
+        batch_size: Questions generated together; see :class:`EvaluationConfig`.
+        wording: Prompt of the methods that paste facts; None is the best one of each.
+        context_tokens: The longest prompt of `in-context` and `cached-prefix`.
+        preservation_facts: Attach so many facts to measure what they do to general prompts.
+        preservation_prompts: So many of those prompts; None takes all, 0 leaves them out.
+        attention_questions: Trace the attention of so many questions; 0 leaves it out.
+        bootstrap: Resamples for the confidence intervals; 0 leaves them out.
+    """
+
+    facts: Path
+    questions: Path
+    output: Path
+    sizes: tuple[int | None, ...] = (100, 1000, None)
+    methods: tuple[str, ...] = METHODS
+    top_k: tuple[int, ...] = (1, 5, 20)
+    limit: int | None = None
+    seed: int = 0
+    base_model: str | None = None
+    adapter: str = "default"
+    encoder: str | None = None
+    device: str | None = None
+    grounding: Literal["copy", "off"] = "copy"
+    max_new_tokens: int = 64
+    batch_size: int = 1
+    wording: str | None = None
+    context_tokens: int | None = None
+    preservation_facts: int = 1000
+    preservation_prompts: int | None = None
+    attention_questions: int = 100
+    bootstrap: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("facts", "questions", "output"):
+            object.__setattr__(self, name, Path(getattr(self, name)))
+        unknown = [method for method in self.methods if method not in METHODS]
+        if unknown or not self.methods:
+            raise ConfigError(
+                f"Expected methods among {', '.join(METHODS)}, got {', '.join(unknown) or 'none'}."
+            )
+        if not self.sizes or any(size is not None and size < 1 for size in self.sizes):
+            raise ConfigError(f"Expected sizes >= 1 or None, got {self.sizes}.")
+        if not self.top_k or min(self.top_k) < 1:
+            raise ConfigError(f"Expected top_k of 1 or more, got {self.top_k}.")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement.
+
+    Attributes:
+        name: Of its files.
+        label: Of its row or curve.
+        config: Its settings.
+        traced: Questions whose attention is traced, where that is what it measures.
+    """
+
+    name: str
+    label: str
+    config: EvaluationConfig | PreservationConfig
+    traced: int = 0
+
+    @property
+    def informed(self) -> bool:
+        """Whether it needs the adapter."""
+        return isinstance(self.config, PreservationConfig) or self.config.method == "kblam"
+
+
+def plan_suite(config: SuiteConfig) -> list[Cell]:
+    """The measurements, those that need the adapter first, so that it is loaded once.
+
+    Raises:
+        ConfigError: The facts or the questions cannot be read.
+    """
+    num_facts, num_questions = len(load_facts(config.facts)), len(load_questions(config.questions))
+    sizes = [s for s in dict.fromkeys(config.sizes) if s is None or s < num_facts]
+    if not sizes:
+        sizes = [None]
+    cells: list[Cell] = []
+    for size in sizes if "kblam" in config.methods else ():
+        cells.append(_cell(config, "kblam", size, num_questions))
+        if config.attention_questions:
+            cells.append(_cell(config, "kblam", size, num_questions, traced=True))
+    if config.preservation_prompts != 0:
+        cells.append(_preservation_cell(config))
+    if "base" in config.methods:
+        cells.append(_cell(config, "base", None, num_questions))
+    for method in config.methods:
+        if method in ("kblam", "base"):
+            continue
+        cells += [
+            _cell(config, method, size, num_questions, top_k=top_k)
+            for size in sizes
+            for top_k in (config.top_k if method in _RETRIEVING else (None,))
+        ]
+    return cells
+
+
+def _cell(
+    config: SuiteConfig,
+    method: str,
+    size: int | None,
+    num_questions: int,
+    *,
+    top_k: int | None = None,
+    traced: bool = False,
+) -> Cell:
+    parts = ["attention" if traced else method]
+    parts += [f"top{top_k}"] if top_k else []
+    parts += [] if method == "base" else ["all" if size is None else str(size)]
+    name = "-".join(parts)
+    limit = config.limit
+    if size is not None and size < (limit or num_questions):
+        limit = size
+    known: dict[str, MethodName] = {known: known for known in get_args(MethodName)}
+    settings = EvaluationConfig(
+        facts=config.facts,
+        questions=config.questions,
+        method=known[method],
+        num_facts=size,
+        limit=limit,
+        seed=config.seed,
+        base_model=config.base_model,
+        adapter=config.adapter,
+        encoder=config.encoder,
+        device=config.device,
+        grounding=config.grounding,
+        max_new_tokens=config.max_new_tokens,
+        batch_size=config.batch_size,
+        retrieval=RetrievalConfig(top_k=top_k or 1),
+        wording=config.wording,
+        context_tokens=config.context_tokens,
+        bootstrap=config.bootstrap,
+        resume=config.output / "cells" / f"{name}.jsonl",
+    )
+    label = f"{method} top {top_k}" if top_k else method
+    return Cell(name, label, settings, config.attention_questions if traced else 0)
+
+
+def _preservation_cell(config: SuiteConfig) -> Cell:
+    settings = PreservationConfig(
+        facts=config.facts,
+        num_facts=config.preservation_facts,
+        limit=config.preservation_prompts,
+        seed=config.seed,
+        base_model=config.base_model,
+        adapter=config.adapter,
+        encoder=config.encoder,
+        device=config.device,
+        grounding=config.grounding,
+        bootstrap=config.bootstrap,
+        resume=config.output / "cells" / "preservation.jsonl",
+    )
+    return Cell("preservation", "preservation", settings)

@@ -95,7 +95,7 @@ def rdf_graph() -> tuple[object, Callable[[int], None], Callable[[int], None]]:
 def restless() -> Iterator[None]:
     """Threads that take turns all the time."""
     usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
+    sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(usual)
 
@@ -104,22 +104,22 @@ def restless() -> Iterator[None]:
 @pytest.mark.parametrize("make", [simple_graph, property_graph, rdf_graph])
 def test_a_store_follows_a_graph_that_grows_and_shrinks(make: Callable[[], tuple]) -> None:
     graph, add, remove = make()
-    for i in range(60):
+    for i in range(20):
         add(i)
     ended = threading.Event()
 
     def write() -> None:
-        i = 60
+        i = 20
         while not ended.is_set() and i < 100_000:
             add(i)
-            remove(i - 60)
+            remove(i - 20)
             i += 1
 
     with as_store(graph) as store:
         writer = threading.Thread(target=write)
         writer.start()
         try:
-            for _ in range(15):
+            for _ in range(5):
                 store.refresh()
         finally:
             ended.set()

@@ -1,7 +1,8 @@
-"""Who finds the right fact: the encoder, the decoder, both, or the layers that read.
+"""Who finds the right fact: the encoder, the decoder, both, the question's words, the layers.
 
 Ranks the facts of a task by each in turn and prints recall of the gold fact at 1 and 5, and
-how well the refusal estimate tells unanswerable questions apart.
+how well the refusal estimate tells unanswerable questions apart, with and without the look at
+the question's words.
 
     python benchmarks/selection.py --facts F.jsonl --questions Q.jsonl --num-facts 1000 8707
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +26,24 @@ from kblam._prompt import pad_prompts, tokenize
 from kblam.decoder import FactInput
 from kblam.decoder.modules import SelectionHead
 from kblam.decoder.refusal import refusal_features
+from kblam.encoding import Evidence, read_evidence
 from kblam.evaluation.tasks import Task, build_task, load_facts, load_questions
 from kblam.training.objective import last_hidden
 
 _BATCH = 32
-_SOURCES = ("encoder", "decoder", "both")
+# What makes the selection query, and whether its best facts are ranked again by words.
+_RANKINGS = (("encoder", False), ("decoder", False), ("both", False), ("both", True))
 
 
 @torch.no_grad()
-def rankings(engine: Engine, task: Task, source: str) -> dict[str, Tensor]:
+def rankings(engine: Engine, task: Task, source: str, words: bool) -> dict[str, Tensor]:
     """Rank the facts of a task for each of its questions.
+
+    Args:
+        engine: The base with the adapter attached.
+        task: Facts and questions.
+        source: What makes the selection query.
+        words: Whether the question's words are looked at.
 
     Returns:
         ``selection`` and ``reading``: fact indices best first, (N, k); ``refusal``: the
@@ -48,7 +58,8 @@ def rankings(engine: Engine, task: Task, source: str) -> dict[str, Tensor]:
     keys = torch.from_numpy(encode([fact.key_text for fact in task.facts]))
     values = torch.from_numpy(encode([fact.value_text for fact in task.facts]))
     found: dict[str, list[Tensor]] = {"selection": [], "reading": [], "refusal": []}
-    for start in tqdm(range(0, len(task.questions), _BATCH), desc=source, leave=False):
+    label = f"{source}{' and words' if words else ''}"
+    for start in tqdm(range(0, len(task.questions), _BATCH), desc=label, leave=False):
         asked = [question.text for question in task.questions[start : start + _BATCH]]
         prompts = [tokenize(engine.tokenizer, [{"role": "user", "content": q}]) for q in asked]
         padded = pad_prompts(prompts, engine.pad_token, engine.context, engine.model.device)
@@ -57,6 +68,7 @@ def rankings(engine: Engine, task: Task, source: str) -> dict[str, Tensor]:
             values,
             encoder_query=torch.from_numpy(encode(asked)),
             prompt_mask=padded.attention_mask.bool(),
+            evidence=partial(_evidence, engine, task, asked) if words else None,
         )
         with decoder.facts(facts, trace=True) as session:
             hidden = last_hidden(engine.model, padded.input_ids, padded.attention_mask)
@@ -69,6 +81,13 @@ def rankings(engine: Engine, task: Task, source: str) -> dict[str, Tensor]:
         found["refusal"].append(torch.sigmoid(logit))
     head.sources = before
     return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def _evidence(
+    engine: Engine, task: Task, asked: list[str], index: Tensor, _visible: Tensor
+) -> Evidence:
+    facts = [[task.facts[place] for place in row] for row in index.tolist()]
+    return read_evidence(asked, [""] * len(asked), facts, engine.encoder)
 
 
 def recall(task: Task, ranked: Tensor, k: int) -> float:
@@ -110,25 +129,22 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for size in options.num_facts:
         task = build_task(facts, questions, num_facts=size, limit=options.limit, seed=options.seed)
-        for source in _SOURCES:
-            found = rankings(engine, task, source)
-            rows.extend(
-                {
-                    "num_facts": len(task.facts),
-                    "num_questions": len(task.questions),
-                    "source": source,
-                    "ranked_by": name,
-                    "recall_at_1": recall(task, found[name], 1),
-                    "recall_at_5": recall(task, found[name], 5),
-                }
-                for name in ("selection", "reading")
-            )
+        for source, words in _RANKINGS:
+            found = rankings(engine, task, source, words)
+            row: dict[str, Any] = {
+                "num_facts": len(task.facts),
+                "num_questions": len(task.questions),
+                "query": source,
+                "words": words,
+            }
+            for name in ("selection", "reading"):
+                row[f"{name}_recall_at_1"] = recall(task, found[name], 1)
+                row[f"{name}_recall_at_5"] = recall(task, found[name], 5)
             if source == "both":
-                scores = refusal_scores(task, found["refusal"], threshold)
-                rows.append({"num_facts": len(task.facts), "threshold": threshold, **scores})
-        for row in rows[-7:]:
+                row["refusal"] = refusal_scores(task, found["refusal"], threshold)
+            rows.append(row)
             sys.stdout.write(json.dumps(row) + "\n")
-        sys.stdout.flush()
+            sys.stdout.flush()
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -29,6 +30,8 @@ from kblam.weights import DEFAULT_ENCODER, resolve_base_model
 __all__ = ["Engine", "load_base_model", "load_engine"]
 
 _VALUE_CACHE = 65_536
+# What byte-level and SentencePiece vocabularies write for white space.
+_SPACES = ("\u0120", "\u010a", "\u0109", "\u2581")
 _ENGINES: weakref.WeakValueDictionary[tuple[Any, ...], Engine] = weakref.WeakValueDictionary()
 _ENGINES_LOCK = threading.Lock()
 
@@ -85,6 +88,7 @@ class Engine:
         self._encoder_name: Any = encoder
         self._values: OrderedDict[str, ValueTokens] = OrderedDict()
         self._opens: dict[int, bool] = {}
+        self._continuations: Tensor | None = None
         if adapter is not None:
             loaded = adapters.from_pretrained(adapter, model)
             if encoder is None:
@@ -144,6 +148,7 @@ class Engine:
             found = ValueTokens(
                 tuple(encode(value, add_special_tokens=False)),
                 tuple(encode(" " + value, add_special_tokens=False)),
+                value[-1:].isalnum(),
             )
             self._values[value] = found
             if len(self._values) > _VALUE_CACHE:
@@ -156,6 +161,21 @@ class Engine:
             text = str(self.tokenizer.decode([token]))
             self._opens[token] = text[-1:].isspace() or text[-1:] in ("(", "[", '"', "“", "'")
         return self._opens[token]
+
+    @property
+    def continuations(self) -> Tensor:
+        """True on tokens that go on with a word, (V,), V being the output embedding's rows."""
+        if self._continuations is None:
+            size = int(self.model.get_output_embeddings().weight.shape[0])
+            tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
+            special = set(self.tokenizer.all_special_ids)
+            found = torch.zeros(size, dtype=torch.bool)
+            for index, token in enumerate(tokens[:size]):
+                # A byte-level vocabulary writes a space as a letter of its own.
+                inside = bool(token) and token[0].isalnum() and not token.startswith(_SPACES)
+                found[index] = inside and index not in special
+            self._continuations = found.to(self.model.device)
+        return self._continuations
 
 
 def _release(decoder: AttachedDecoder, tap: HiddenTap) -> None:

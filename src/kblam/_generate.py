@@ -15,13 +15,21 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from kblam._engine import Engine
 from kblam._knowledge_base import EncodedFacts, KnowledgeBase
-from kblam._prompt import Message, PaddedPrompts, pad_prompts, question_of, tokenize
+from kblam._prompt import (
+    Message,
+    PaddedPrompts,
+    asked_before,
+    pad_prompts,
+    question_of,
+    tokenize,
+)
 from kblam.answer import Answer, AttentionTrace, Citation, ScoredFact, Usage
 from kblam.config import GenerationOptions, RefusalConfig
 from kblam.decoder import FactInput, FactSession, Selection
 from kblam.decoder.grounding import CopiedSpan, CopyProcessor, ValueLookup, ValueTokens
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import GenerationWatch, cut_at_stop
+from kblam.encoding import Evidence, read_evidence
 from kblam.knowledge import Fact
 
 __all__ = ["Generation", "Request"]
@@ -76,6 +84,7 @@ class Generation:
         self._base = base
         self._encoded = encoded
         self._facts: list[list[Fact | None]] = []
+        self._known: dict[int, Fact | None] = {}
         self._copy: CopyProcessor | None = None
         self._refuse: RefusalProcessor | None = None
         self._session: FactSession | None = None
@@ -129,20 +138,27 @@ class Generation:
         decoder, tap = engine.decoder, engine.tap
         if encoded is None or len(encoded) == 0 or decoder is None or tap is None:
             return processors
-        questions = [question_of(messages) for messages in self._request.prompts]
-        query = torch.from_numpy(engine.encoder.encode(questions)).to(engine.model.device)
+        asked = self._encode([question_of(messages) for messages in self._request.prompts])
+        before = self._encode([asked_before(messages) for messages in self._request.prompts])
         facts = FactInput(
             encoded.keys,
             encoded.values,
-            encoder_query=query,
+            encoder_query=asked,
+            context_query=before,
             prompt_mask=prompts.attention_mask.bool(),
+            evidence=self._evidence,
         )
         session = stack.enter_context(decoder.facts(facts, trace=self._request.trace))
         self._session = session
         adapter = decoder.adapter
         if self._request.grounding == "copy" and adapter.pointer is not None:
             self._copy = CopyProcessor(
-                session, adapter.pointer, tap, self._lookup, prompts.input_ids.shape[1]
+                session,
+                adapter.pointer,
+                tap,
+                self._lookup,
+                prompts.input_ids.shape[1],
+                engine.continuations,
             )
             processors.append(self._copy)
         if adapter.refusal is not None and engine.end_tokens:
@@ -156,6 +172,15 @@ class Generation:
             processors.append(self._refuse)
         return processors
 
+    def _encode(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts, (B, E); an empty one is zero."""
+        encoder = self._engine.encoder
+        found = np.zeros((len(texts), encoder.dimension), dtype=np.float32)
+        places = [place for place, text in enumerate(texts) if text]
+        if places:
+            found[places] = encoder.encode([texts[place] for place in places])
+        return torch.from_numpy(found).to(self._engine.model.device)
+
     def _lookup(self, selection: Selection) -> ValueLookup:
         facts = self._selected(selection)
         values = [
@@ -165,13 +190,40 @@ class Generation:
         return ValueLookup(values, self._engine.opens)
 
     def _selected(self, selection: Selection) -> list[list[Fact | None]]:
-        """The facts that each prompt selected, read from the store once."""
-        if not self._facts and self._encoded is not None and self._base is not None:
+        """The facts that each prompt selected."""
+        if not self._facts:
             repeats = selection.index.shape[0] // len(self._request.prompts)
-            ids = self._encoded.vectors.fact_ids
-            for indices in selection.index[:: max(1, repeats)].tolist():
-                self._facts.append(self._base.facts([ids[index] for index in indices]))
+            self._facts = self._read(selection.index[:: max(1, repeats)].tolist())
         return self._facts
+
+    def _read(self, indices: list[list[int]]) -> list[list[Fact | None]]:
+        """Facts by their place among the encoded ones, each read from the store once."""
+        if self._encoded is None or self._base is None:
+            return []
+        ids = self._encoded.vectors.fact_ids
+        missing = sorted({index for row in indices for index in row} - self._known.keys())
+        self._known.update(
+            zip(missing, self._base.facts([ids[index] for index in missing]), strict=True)
+        )
+        return [[self._known[index] for index in row] for row in indices]
+
+    def _evidence(self, index: Tensor, visible: Tensor) -> Evidence:
+        """What the words of the prompts say about the facts in their selections."""
+        prompts = self._request.prompts
+        repeats = max(1, index.shape[0] // len(prompts))
+        facts = [
+            [fact if seen else None for fact, seen in zip(row, shown, strict=True)]
+            for row, shown in zip(
+                self._read(index[::repeats].tolist()), visible[::repeats].tolist(), strict=True
+            )
+        ]
+        found = read_evidence(
+            [question_of(messages) for messages in prompts],
+            [asked_before(messages) for messages in prompts],
+            facts,
+            self._engine.encoder,
+        )
+        return found.repeat(repeats).to(index.device)
 
     def _config(self, length: int) -> GenerationConfig:
         options = self._request.options

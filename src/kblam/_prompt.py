@@ -11,7 +11,15 @@ from transformers import PreTrainedTokenizerBase
 
 from kblam.errors import ConfigError, PromptTooLongError
 
-__all__ = ["Message", "Prompt", "as_messages", "pad_prompts", "question_of", "tokenize"]
+__all__ = [
+    "Message",
+    "Prompt",
+    "as_messages",
+    "asked_before",
+    "pad_prompts",
+    "question_of",
+    "tokenize",
+]
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
@@ -63,6 +71,12 @@ def as_messages(prompt: Prompt) -> list[dict[str, str]]:
 def question_of(messages: Sequence[Message]) -> str:
     """What the user asks: the last user message."""
     return next(m["content"] for m in reversed(messages) if m["role"] == "user").strip()
+
+
+def asked_before(messages: Sequence[Message]) -> str:
+    """What the user asked before that, which it may lean on; empty where there is nothing."""
+    asked = [m["content"].strip() for m in messages if m["role"] == "user"]
+    return asked[-2] if len(asked) > 1 else ""
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:

@@ -18,7 +18,13 @@ from kblam.decoder.modules import KnowledgeAdapter
 from kblam.encoding.adapters import LinearAdapter
 from kblam.errors import AdapterError, AdapterMismatchError, ConfigError
 
-__all__ = ["DEFAULT_ADAPTER", "from_pretrained", "resolve_adapter", "save_pretrained"]
+__all__ = [
+    "DEFAULT_ADAPTER",
+    "from_pretrained",
+    "resolve_adapter",
+    "save_pretrained",
+    "start_from",
+]
 
 DEFAULT_ADAPTER = "smollm2-135m-minilm"
 _CONFIG = "adapter_config.json"
@@ -161,6 +167,33 @@ def from_pretrained(name: str | Path, model: PreTrainedModel) -> KnowledgeAdapte
         )
     adapter.load_state_dict({key: value.float() for key, value in tensors.items()})
     return adapter.requires_grad_(False).eval().to(model.device)
+
+
+def start_from(adapter: KnowledgeAdapter, name: str | Path, model: PreTrainedModel) -> None:
+    """Give an untrained adapter the numbers of a trained one of its shape.
+
+    Args:
+        adapter: Changed in place.
+        name: A folder, a bundled adapter's name, or a name on the hub.
+        model: The base model of both.
+
+    Raises:
+        AdapterError: There is no such adapter, it is damaged, or of another shape.
+        AdapterMismatchError: It was trained for another base model.
+    """
+    trained = from_pretrained(name, model)
+    if trained.config.encoder != adapter.config.encoder:
+        raise AdapterMismatchError(
+            f"Expected an adapter for the encoder {adapter.config.encoder!r} to start from, "
+            f"{str(name)!r} is for {trained.config.encoder!r}. Give that encoder."
+        )
+    try:
+        adapter.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        raise AdapterError(
+            f"Expected an adapter of the same shape to start from, {str(name)!r} differs: "
+            f"{error}. Train with its settings, or from nothing."
+        ) from error
 
 
 def _shape(model: PreTrainedModel) -> dict[str, Any]:

@@ -62,12 +62,15 @@ class SelectionConfig:
         sources: ``"both"`` adds the encoder's embedding of the question to what the decoder's
             hidden states say; ``"encoder"`` and ``"decoder"`` use one alone.
         pools: Heads of the attention pooling over the prompt's tokens.
+        matching: Whether the selected facts are ranked again by the words of the question:
+            is their entity named in it, and their property asked for.
     """
 
     layer: int
     top_k: int = 16
     sources: Literal["both", "encoder", "decoder"] = "both"
     pools: int = 4
+    matching: bool = False
 
     def __post_init__(self) -> None:
         _require_whole(0, layer=self.layer)

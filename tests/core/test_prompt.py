@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_kblam import make_tokenizer
 
-from kblam._prompt import as_messages, pad_prompts, question_of, tokenize
+from kblam._prompt import as_messages, asked_before, pad_prompts, question_of, tokenize
 from kblam.errors import ConfigError, PromptTooLongError
 
 CPU = torch.device("cpu")
@@ -67,6 +67,8 @@ def test_the_question_is_the_last_user_message() -> None:
         ]
     )
     assert question_of(messages) == "And where?"
+    assert asked_before(messages) == "Who?"
+    assert asked_before(messages[:2]) == ""
 
 
 def test_without_a_template_turns_are_written_plainly(tokenizer) -> None:

@@ -90,9 +90,44 @@ def test_inside_a_value_its_tokens_are_forced(model) -> None:
         assert copy([[50]])[0].exp()[51] > 0.999
         assert copy([[50, 51]])[0].exp()[52] > 0.999
         after = copy([[50, 51, 52]])[0].exp()
-        assert after[51] < 1e-3
-        # What was copied is unlikely to be copied again.
-        assert after[60] > after[50]
+        words = copy.words[50, 51, 52]
+        # What was copied is unlikely to be copied again. Half of the pointer was on it: that
+        # half closes the gate rather than going over to the other value.
+        assert after[60] == pytest.approx(0.5 + 0.5 * float(words[60]), abs=0.03)
+        assert after[50] == pytest.approx(0.5 * float(words[50]), abs=0.03)
+        assert after[51] == pytest.approx(0.5 * float(words[51]), abs=0.03)
+
+
+def test_no_word_goes_on_where_a_value_ended(model) -> None:
+    """ "Tampere" must not become "Tampereville"."""
+    continuations = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+    continuations[40:90] = True
+    values = [[(50, 51, 52)]]
+    with copying(model, values, gate=20.0, continuations=continuations) as copy:
+        copy([[]])
+        assert copy([[50]])[0].exp()[51] > 0.999  # inside a value, everything may follow
+        copy([[50, 51]])
+        after = copy([[50, 51, 52]])[0].exp()
+        assert after.sum().item() == pytest.approx(1.0, abs=1e-4)
+        free = ~continuations
+        assert float(after[continuations].sum()) < 0.05
+        words = copy.words[50, 51, 52] * free
+        torch.testing.assert_close(
+            after[free], (words / words.sum())[free] * after[free].sum(), rtol=1e-3, atol=1e-5
+        )
+        # One word later, all is open again.
+        later = copy([[50, 51, 52, 7]])[0].exp()
+        assert float(later[continuations].sum()) > 0.2
+
+
+def test_a_value_that_ends_in_no_word_may_be_followed_by_anything(model) -> None:
+    continuations = torch.ones(model.config.vocab_size, dtype=torch.bool)
+    with copying(
+        model, [[(50,)]], gate=20.0, continuations=continuations, ends_in_word=False
+    ) as copy:
+        copy([[]])
+        after = copy([[50]])[0].exp()
+        torch.testing.assert_close(after, copy.words[50,], rtol=0.1, atol=0.03)
 
 
 def test_a_closed_gate_leaves_every_word_to_the_model(model) -> None:
@@ -120,7 +155,7 @@ def _generate(copy: Copying, prompts: Tensor = PROMPT, **options) -> list[list[i
 def test_greedy_writes_whole_values(model, values: Values, beams: int) -> None:
     """Also where values begin alike: what is begun is a value's beginning, to its end."""
     longest = max(map(len, values))
-    with copying(model, [values], gate=20.0) as copy:
+    with copying(model, [values], gate=20.0, used_penalty=0.0) as copy:
         (text,) = _generate(copy, max_new_tokens=3 * longest, num_beams=beams)
         spans = copy.processor.spans(0, 1, tuple(text))
     assert spans

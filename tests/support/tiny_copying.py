@@ -58,6 +58,8 @@ def copying(
     uniform: bool = True,
     later: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda value: value,
     mask: Tensor | None = None,
+    continuations: Tensor | None = None,
+    ends_in_word: bool = True,
 ) -> Iterator[Copying]:
     """A processor over values.
 
@@ -69,6 +71,8 @@ def copying(
         uniform: Point at all facts alike, rather than as an untrained head does.
         later: What a value is after other text.
         mask: Which facts exist, (1, M).
+        continuations: Tokens that go on with a word, (V,).
+        ends_in_word: Whether the values end in one.
     """
     count = len(values[0])
     adapter = make_adapter(model, top_k=count)
@@ -87,7 +91,7 @@ def copying(
     def lookup(selection) -> ValueLookup:
         rows = selection.index[:: len(selection.index) // len(values)].tolist()
         chosen = [
-            [ValueTokens(own[i], later(own[i])) for i in row]
+            [ValueTokens(own[i], later(own[i]), ends_in_word) for i in row]
             for own, row in zip(values, rows, strict=True)
         ]
         return ValueLookup(chosen, lambda token: token == SPACE)
@@ -95,7 +99,9 @@ def copying(
     tap = HiddenTap(model)
     try:
         with torch.no_grad(), attached(model, adapter) as decoder, decoder.facts(facts) as session:
-            processor = CopyProcessor(session, adapter.pointer, tap, lookup, PROMPT.shape[1])
+            processor = CopyProcessor(
+                session, adapter.pointer, tap, lookup, PROMPT.shape[1], continuations
+            )
             yield Copying(model, adapter, processor)
     finally:
         tap.remove()

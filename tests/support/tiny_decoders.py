@@ -69,7 +69,12 @@ def make_model(family: str, seed: int = 0) -> PreTrainedModel:
 
 
 def make_adapter(
-    model: PreTrainedModel, *, selection: bool = True, query_head: Any = "full", top_k: int = 4
+    model: PreTrainedModel,
+    *,
+    selection: bool = True,
+    query_head: Any = "full",
+    top_k: int = 4,
+    matching: bool = False,
 ) -> KnowledgeAdapter:
     layout = attention_layout(model)
     layers = tuple(layout.modules)[-2:]
@@ -83,7 +88,9 @@ def make_adapter(
         head_dim=layout.head_dim,
         query_head=query_head,
         lora_rank=2,
-        selection=SelectionConfig(layers[0], top_k=top_k, pools=2) if selection else None,
+        selection=SelectionConfig(layers[0], top_k=top_k, pools=2, matching=matching)
+        if selection
+        else None,
         grounded=selection,
     )
     torch.manual_seed(1)

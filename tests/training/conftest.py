@@ -62,6 +62,7 @@ def corpus() -> Corpus:
         keys=embed([fact.key_text for fact in facts]),
         values=embed([fact.value_text for fact in facts]),
         asked=embed([question.question for question in questions]),
+        context=torch.zeros(len(questions), encoder.dimension),
         entity_of=torch.from_numpy(np.arange(len(facts)) // len(PROPERTIES)),
     )
 

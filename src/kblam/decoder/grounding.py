@@ -17,7 +17,7 @@ the text written, not by the row, so beams may be reordered, dropped and copied 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -56,10 +56,13 @@ class ValueTokens:
     Attributes:
         first: Without a space before it.
         later: With one.
+        ends_in_word: Whether its last character is a letter or a digit, which another one
+            written right after it would make part of something else.
     """
 
     first: tuple[int, ...]
     later: tuple[int, ...]
+    ends_in_word: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,13 @@ class _State:
         weight: Its probability.
         spans: Values copied, in order; the last may be unfinished.
         pending: Tokens of an unfinished value still to come.
+        ended_in_word: A value that ends in a word was finished by the last token.
     """
 
     weight: float
     spans: tuple[CopiedSpan, ...] = ()
     pending: tuple[int, ...] = ()
+    ended_in_word: bool = False
 
 
 @dataclass
@@ -85,7 +90,12 @@ class _Step:
     gate: float
     pointer: list[float]
     log_probs: Tensor
+    log_probs_after_word: Tensor
     at_start: bool
+
+    def words(self, state: _State) -> Tensor:
+        """The language model's log-probabilities, (V,), as they hold in a state."""
+        return self.log_probs_after_word if state.ended_in_word else self.log_probs
 
 
 class HiddenTap:
@@ -117,6 +127,8 @@ class CopyProcessor(LogitsProcessor):
         tap: The last hidden states.
         lookup: Makes the selected facts' values of the selection, once it is known.
         prompt_length: Tokens of the padded prompt.
+        continuations: True on tokens that go on with a word, (V,): none may follow a value that
+            ends in one ("Tampere" must not become "Tampereville"). None forbids nothing.
     """
 
     def __init__(
@@ -126,6 +138,7 @@ class CopyProcessor(LogitsProcessor):
         tap: HiddenTap,
         lookup: Callable[[Selection], ValueLookup],
         prompt_length: int,
+        continuations: Tensor | None = None,
     ) -> None:
         self._session = session
         self._head = head
@@ -133,6 +146,7 @@ class CopyProcessor(LogitsProcessor):
         self._make_lookup = lookup
         self._lookup: ValueLookup | None = None
         self._prompt_length = prompt_length
+        self._continuations = continuations
         self._steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
         self._seen: dict[tuple[int, tuple[int, ...]], list[_State]] = {}
         self.reading: list[list[float]] = []
@@ -157,7 +171,14 @@ class CopyProcessor(LogitsProcessor):
         steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
         for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
             at_start = self._values.starts_text(text)
-            step = _Step(states[index], gates[index], pointers[index], log_probs[index], at_start)
+            step = _Step(
+                states[index],
+                gates[index],
+                pointers[index],
+                log_probs[index],
+                self._after_word(states[index], log_probs[index]),
+                at_start,
+            )
             steps[group, text] = step
             self._seen[group, text] = states[index]
             mixed[index] = self._mixture(group, step)
@@ -165,6 +186,12 @@ class CopyProcessor(LogitsProcessor):
         # A step follows from the one before: older ones are never asked for again.
         self._steps = steps
         return mixed.to(scores.dtype)
+
+    def _after_word(self, states: list[_State], log_probs: Tensor) -> Tensor:
+        """The log-probabilities (V,) without tokens that would go on with a finished value."""
+        if self._continuations is None or not any(state.ended_in_word for state in states):
+            return log_probs
+        return log_probs.masked_fill(self._continuations, -torch.inf).log_softmax(-1)
 
     def spans(self, row: int, batch: int, text: tuple[int, ...]) -> tuple[CopiedSpan, ...]:
         """The values copied into a finished text, by its likeliest reading.
@@ -201,16 +228,16 @@ class CopyProcessor(LogitsProcessor):
         for state in before.states:
             if state.pending:
                 if state.pending[0] == token:
-                    found.append(_State(state.weight, state.spans, state.pending[1:]))
+                    found.append(self._within(group, state.weight, state.spans, state.pending))
                 continue
-            free = state.weight * (1.0 - before.gate) * float(before.log_probs[token].exp())
+            free = state.weight * (1.0 - before.gate) * float(before.words(state)[token].exp())
             found.append(_State(free, state.spans))
             for fact, weight in enumerate(before.pointer):
                 tokens = self._values.tokens(group, fact, before.at_start)
                 if tokens and tokens[0] == token:
                     span = CopiedSpan(fact, position, position + len(tokens), weight)
                     joint = state.weight * before.gate * weight
-                    found.append(_State(joint, (*state.spans, span), tokens[1:]))
+                    found.append(self._within(group, joint, (*state.spans, span), tokens))
         found = sorted(found, key=lambda state: -state.weight)[:_MAX_STATES]
         total = sum(state.weight for state in found)
         if total <= _SMALLEST:
@@ -218,7 +245,14 @@ class CopyProcessor(LogitsProcessor):
             longest = max(before.states, key=lambda state: state.weight)
             done = longest.spans[:-1] if longest.pending else longest.spans
             return [_State(1.0, done)]
-        return [_State(state.weight / total, state.spans, state.pending) for state in found]
+        return [replace(state, weight=state.weight / total) for state in found]
+
+    def _within(
+        self, group: int, weight: float, spans: tuple[CopiedSpan, ...], tokens: tuple[int, ...]
+    ) -> _State:
+        """The state in which the first of a value's tokens was just written."""
+        ended = len(tokens) == 1 and self._values.ends_in_word(group, spans[-1].fact)
+        return _State(weight, spans, tokens[1:], ended)
 
     def _point(
         self, states: list[list[_State]], batch: int
@@ -244,7 +278,10 @@ class CopyProcessor(LogitsProcessor):
 
     def _mixture(self, group: int, step: _Step) -> Tensor:
         free = sum(state.weight for state in step.states if not state.pending)
-        mixed = step.log_probs.exp() * (free * (1.0 - step.gate))
+        after = sum(state.weight for state in step.states if state.ended_in_word)
+        mixed = step.log_probs.exp() * ((free - after) * (1.0 - step.gate))
+        if after > 0.0:
+            mixed += step.log_probs_after_word.exp() * (after * (1.0 - step.gate))
         for state in step.states:
             if state.pending:
                 mixed[state.pending[0]] += state.weight
@@ -289,6 +326,10 @@ class ValueLookup:
     def starts_text(self, text: tuple[int, ...]) -> bool:
         """Whether a value written after ``text`` has no space before it."""
         return not text or self._opens(text[-1])
+
+    def ends_in_word(self, prompt: int, fact: int) -> bool:
+        """Whether a value's last character is a letter or a digit."""
+        return self._values[prompt][fact].ends_in_word
 
     def tokens(self, prompt: int, fact: int, at_start: bool) -> tuple[int, ...]:
         """The tokens of a value; empty where the fact does not exist."""

@@ -12,6 +12,7 @@ from kblam.attention import pool_tokens
 from kblam.config import KnowledgeConfig
 from kblam.decoder.query_heads import make_query_head
 from kblam.encoding.adapters import LinearAdapter
+from kblam.encoding.evidence import NUM_NAMED, Evidence
 
 if TYPE_CHECKING:
     from kblam.decoder.layout import AttentionLayout
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KnowledgeAdapter",
     "KnowledgeLayer",
+    "MatchHead",
     "PointerHead",
     "RefusalHead",
     "SelectionHead",
@@ -50,10 +52,12 @@ class KnowledgeLayer(nn.Module):
 class SelectionHead(nn.Module):
     """Makes one selection query, a vector in encoder space, of a prompt.
 
-    ``query = s e_q + A e_q + sum_i W_i pool_i(hidden)``: the encoder's embedding of the
-    question, and what the decoder's hidden states say, pooled over the prompt. A and W start
-    at zero, so an untrained head is plain dense retrieval. A learned score for "none of
-    them" stands beside the facts' scores.
+    ``query = s e + A e + sum_i W_i pool_i(hidden)``, ``e = e_q + c e_p``: the encoder's
+    embedding of the question, and what the decoder's hidden states say, pooled over the prompt.
+    To a question that leans on the one before it ("and its mayor?") the embedding of that one
+    is added, as much as c, a sigmoid over the same pooled states, tells. A and W start at zero
+    and c small, so an untrained head is plain dense retrieval. A learned score for "none of them"
+    stands beside the facts' scores.
 
     Args:
         config: The adapter's shape.
@@ -70,9 +74,15 @@ class SelectionHead(nn.Module):
         self.maps = nn.Parameter(torch.zeros(width, pools * config.hidden_size))
         self.none_bias = nn.Parameter(torch.tensor(14.0))
         self.none_map = nn.Parameter(torch.zeros(width))
+        self.context_map = nn.Parameter(torch.zeros(pools * config.hidden_size))
+        self.context_bias = nn.Parameter(torch.tensor(-2.0))
 
     def forward(
-        self, hidden: Tensor, mask: Tensor | None, encoder_query: Tensor | None
+        self,
+        hidden: Tensor,
+        mask: Tensor | None,
+        encoder_query: Tensor | None,
+        context_query: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Make the query.
 
@@ -80,20 +90,71 @@ class SelectionHead(nn.Module):
             hidden: Input of the selection layer on the prompt's tokens, (B, T, D).
             mask: True on the prompt's tokens, (B, T).
             encoder_query: The encoder's embedding of the question, (B, E), or None.
+            context_query: Its embedding of the question before it, (B, E), zero where there is
+                none, or None.
 
         Returns:
             Query (B, E) and the score of "none of them" (B,), float32.
         """
-        query = hidden.new_zeros((hidden.shape[0], self.metric.shape[0]), dtype=torch.float32)
+        # Root-mean-square normalised: the weights of a layer's norm vary much by family.
+        hidden = F.rms_norm(hidden.float(), (hidden.shape[-1],))
+        pooled = pool_tokens(hidden, hidden @ self.pooling.T, mask).flatten(1)
+        query = hidden.new_zeros((hidden.shape[0], self.metric.shape[0]))
         if encoder_query is not None and self.sources != "decoder":
             encoded = encoder_query.float()
+            if context_query is not None:
+                leans = torch.sigmoid(pooled @ self.context_map + self.context_bias)
+                encoded = encoded + leans[:, None] * context_query.float()
             query = query + self.scale * encoded + encoded @ self.metric.T
         if self.sources != "encoder":
-            # Root-mean-square normalised: the weights of a layer's norm vary much by family.
-            hidden = F.rms_norm(hidden.float(), (hidden.shape[-1],))
-            pooled = pool_tokens(hidden, hidden @ self.pooling.T, mask)
-            query = query + pooled.flatten(1) @ self.maps.T
+            query = query + pooled @ self.maps.T
         return query, self.none_bias + query @ self.none_map
+
+
+class MatchHead(nn.Module):
+    """Judges whether a selected fact is the one asked for, by the words of the question.
+
+    Args:
+        config: The adapter's shape.
+    """
+
+    _WIDTH = 192
+    _DROPOUT = 0.2
+
+    def __init__(self, config: KnowledgeConfig) -> None:
+        super().__init__()
+        scalars = NUM_NAMED + 2
+        size = 2 * config.encoder_dimension + scalars
+        self.inner = nn.Parameter(torch.randn(self._WIDTH, size) * size**-0.5)
+        self.inner_bias = nn.Parameter(torch.zeros(self._WIDTH))
+        self.outer = nn.Parameter(torch.zeros(self._WIDTH))
+        self.direct = nn.Parameter(torch.zeros(scalars))
+
+    def forward(self, evidence: Evidence, similarity: Tensor) -> Tensor:
+        """Score the facts; the scores are added to selection's.
+
+        Args:
+            evidence: Of B questions and k facts.
+            similarity: The encoder's cosine similarity of question and key, (B, k).
+
+        Returns:
+            (B, k), float32.
+        """
+        asked, told = evidence.question[:, None].float(), evidence.properties.float()
+        size = asked.shape[-1]
+        # Numbers of unit vectors are about 1 / sqrt(E): brought to about 1 each.
+        pairs = torch.cat([asked * told * size, (asked - told) * size**0.5], dim=-1)
+        pairs = F.dropout(pairs, self._DROPOUT, self.training)
+        scalars = torch.cat(
+            [
+                2.0 * evidence.named - 1.0,
+                3.0 * (asked * told).sum(-1, keepdim=True),
+                4.0 * (similarity.float() - 0.5).unsqueeze(-1),
+            ],
+            dim=-1,
+        )
+        inner = F.gelu(F.linear(torch.cat([pairs, scalars], -1), self.inner, self.inner_bias))
+        return inner @ self.outer + scalars @ self.direct
 
 
 class PointerHead(nn.Module):
@@ -138,11 +199,16 @@ class PointerHead(nn.Module):
         hidden = F.rms_norm(hidden.float(), (hidden.shape[-1],))
         scores = (hidden @ self.map.T) @ keys.float().transpose(1, 2)
         scores = scores + self.selection_scale * log_prior[:, None, :]
-        scores = scores - self.used_penalty * used.float()
         scores = scores.masked_fill(~mask[:, None, :], torch.finfo(torch.float32).min)
-        opened = torch.sigmoid(hidden @ self.gate + self.gate_bias)
+        total = scores.logsumexp(-1)
+        # A value is told once: what points at one that was told closes the gate, rather than
+        # going over to another fact's.
+        scores = scores - self.used_penalty * used.float()
+        opened = F.logsigmoid(hidden @ self.gate + self.gate_bias)
+        fresh = (scores.logsumexp(-1) - total).clamp_max(0.0)
         about_facts = 1.0 - log_none.float().exp()[:, None]
-        return torch.logit(opened * about_facts, eps=1e-6), scores.log_softmax(-1)
+        gate = torch.logit((opened + fresh).exp() * about_facts, eps=1e-6)
+        return gate, scores.log_softmax(-1)
 
 
 class RefusalHead(nn.Module):
@@ -199,6 +265,8 @@ class KnowledgeAdapter(nn.Module):
         # part in the LayerNorm over the whole row.
         self.spare_key: LinearAdapter | None = None
         self.selection = SelectionHead(config) if config.selection else None
+        matching = config.selection is not None and config.selection.matching
+        self.match = MatchHead(config) if matching else None
         self.pointer = PointerHead(config) if config.grounded else None
         self.refusal = RefusalHead(config) if config.grounded else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, overload
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from kblam.attention import gather_facts, key_norm_scale, length_bias, select_top_k
 from kblam.decoder.modules import PRIOR_FLOOR, KnowledgeAdapter
+from kblam.encoding.evidence import Evidence
 from kblam.errors import ConfigError
 
 __all__ = ["FactInput", "FactSession", "Selection", "rows"]
@@ -28,15 +30,21 @@ class FactInput:
         values: Encoded values, of the same shape.
         mask: True where a row may see a fact, (B, M); None shows all facts to all rows.
         encoder_query: The encoder's embedding of each row's question, (B, E).
+        context_query: Its embedding of what the user asked before that, (B, E), zero where the
+            conversation starts with the question.
         prompt_mask: True on the prompt's tokens, (B, T); selection pools over them. None
             takes every token of the first forward pass.
+        evidence: Called with the selected facts, (B, k), and True on those that may be seen,
+            (B, k): what the words of the questions say about them. None ranks without.
     """
 
     keys: Tensor
     values: Tensor
     mask: Tensor | None = None
     encoder_query: Tensor | None = None
+    context_query: Tensor | None = None
     prompt_mask: Tensor | None = None
+    evidence: Callable[[Tensor, Tensor], Evidence] | None = None
 
     def __post_init__(self) -> None:
         if self.keys.shape != self.values.shape or self.keys.dim() not in (2, 3):
@@ -133,19 +141,28 @@ class FactSession:
         mask = self._prompt_mask(hidden)
         length = hidden.shape[1] if mask is None else mask.shape[1]
         encoded = rows(self.facts.encoder_query, batch)
-        query, none = head(hidden[:, :length], mask, encoded)
+        context = rows(self.facts.context_query, batch)
+        query, none = head(hidden[:, :length], mask, encoded, context)
         keys = _for_rows(self.facts.keys, batch)
         fact_mask = rows(self.facts.mask, batch)
-        scores, index = select_top_k(query, keys.float(), config.top_k, mask=fact_mask)
+        scores, index = select_top_k(query, keys, config.top_k, mask=fact_mask)
         visible = scores.isfinite()
+        scores = torch.where(visible, scores, torch.finfo(scores.dtype).min)
+        similarity = torch.zeros_like(scores)
+        if encoded is not None:
+            chosen = gather_facts(keys, index).float()
+            similarity = (chosen @ encoded.float().unsqueeze(-1)).squeeze(-1)
+        if self.adapter.match is not None and self.facts.evidence is not None:
+            evidence = self.facts.evidence(index, visible)
+            matched = scores + self.adapter.match(evidence, similarity)
+            scores = torch.where(visible, matched, scores)
+            scores, order = scores.sort(dim=1, descending=True, stable=True)
+            index, visible = index.gather(1, order), visible.gather(1, order)
+            similarity = similarity.gather(1, order)
         self.keys = gather_facts(keys, index)
         self.values = gather_facts(_for_rows(self.facts.values, batch), index)
         self.mask = visible
-        scores = torch.where(visible, scores, torch.finfo(scores.dtype).min)
         total = torch.cat([scores, none[:, None]], dim=1).log_softmax(-1)
-        similarity = torch.zeros_like(scores)
-        if encoded is not None:
-            similarity = (self.keys.float() @ encoded.float().unsqueeze(-1)).squeeze(-1)
         self.selection = Selection(index, total[:, :-1], total[:, -1], similarity)
 
     def _prompt_mask(self, hidden: Tensor) -> Tensor | None:

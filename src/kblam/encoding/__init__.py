@@ -7,11 +7,14 @@ from kblam.encoding.embedder import (
     SentenceEncoder,
     as_embedder,
 )
+from kblam.encoding.evidence import Evidence, read_evidence
 
 __all__ = [
+    "Evidence",
     "LangChainEmbedder",
     "LinearAdapter",
     "LlamaIndexEmbedder",
     "SentenceEncoder",
     "as_embedder",
+    "read_evidence",
 ]

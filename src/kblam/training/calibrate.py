@@ -15,13 +15,14 @@ from kblam._engine import Engine
 from kblam.config import KnowledgeConfig
 from kblam.decoder import FactInput, KnowledgeAdapter, attach
 from kblam.decoder.refusal import refusal_features
-from kblam.training.batches import collate, question_example
-from kblam.training.corpus import Corpus
+from kblam.encoding import Evidence
+from kblam.training.batches import Batch, collate, question_example
+from kblam.training.corpus import Corpus, corpus_evidence
 from kblam.training.objective import last_hidden
 
 __all__ = ["Calibration", "best_threshold", "calibrate", "refusal_probabilities"]
 
-_SIZES = (100, 1_000, 5_000)
+_SIZES = (10, 100, 1_000, 10_000)
 _BATCH = 32
 # What a wrongly refused question costs against a wrongly answered one, questions being
 # answerable far more often than not in use: F1 at this share of unanswerable ones.
@@ -126,21 +127,22 @@ def refusal_probabilities(
         adapter: Trained.
         corpus: Questions and facts.
         count: Questions.
-        num_facts: Facts of the knowledge base; what the questions are near to is always in.
+        num_facts: Facts of each question's knowledge base; what answers it is always in, what is
+            easily taken for that comes next.
         seed: Draws the rest.
 
     Returns:
         (count,).
     """
-    keep = _subset(corpus, count, num_facts, seed)
     device = engine.model.device
-    keys, values = corpus.keys[keep].to(device), corpus.values[keep].to(device)
+    was_training = adapter.training
+    adapter.eval()
     decoder = attach(engine.model, adapter)
     head = adapter.refusal
     assert head is not None
     found = []
     try:
-        for start in tqdm(range(0, count, _BATCH), desc=f"calibration, {len(keep)} facts"):
+        for start in tqdm(range(0, count, _BATCH), desc=f"calibration, {num_facts} facts"):
             rows = list(range(start, min(start + _BATCH, count)))
             examples = [
                 dataclasses.replace(
@@ -149,8 +151,7 @@ def refusal_probabilities(
                 for row in rows
             ]
             batch = collate(examples, engine.pad_token, device)
-            asked = corpus.asked[rows].to(device)
-            facts = FactInput(keys, values, encoder_query=asked, prompt_mask=batch.prompt_mask)
+            facts = _facts(engine, corpus, rows, num_facts, batch, seed)
             with decoder.facts(facts) as session:
                 hidden = last_hidden(engine.model, batch.input_ids, batch.attention_mask)
                 last = hidden[torch.arange(len(rows)), batch.last]
@@ -158,17 +159,43 @@ def refusal_probabilities(
             found.append(torch.sigmoid(logit).cpu())
     finally:
         decoder.detach()
+        adapter.train(was_training)
     return torch.cat(found).numpy()
 
 
-def _subset(corpus: Corpus, count: int, num_facts: int, seed: int) -> Tensor:
-    """Facts asked about and near to them first, whole entities, filled up to ``num_facts``."""
-    asked = [corpus.questions[q] for q in range(count)]
-    wanted = sorted({fact for q in asked for fact in (*q.gold, *q.near)})
-    entities = set(corpus.entity_of[wanted].tolist())
-    needed = [i for i, e in enumerate(corpus.entity_of.tolist()) if e in entities]
-    others = np.setdiff1d(np.arange(len(corpus.facts)), needed)
-    room = max(0, num_facts - len(needed))
-    rng = np.random.default_rng((seed, 5))
-    fill = rng.choice(others, min(room, len(others)), replace=False)
-    return torch.from_numpy(np.concatenate([np.array(needed, dtype=np.int64), fill]))
+def _facts(
+    engine: Engine, corpus: Corpus, rows: list[int], num_facts: int, batch: Batch, seed: int
+) -> FactInput:
+    """A knowledge base of its own for each question."""
+    device = engine.model.device
+    keep = torch.stack([_base(corpus, row, num_facts, seed) for row in rows])
+    texts = [(corpus.questions[row].question, corpus.questions[row].before) for row in rows]
+
+    def evidence(index: Tensor, seen: Tensor) -> Evidence:
+        chosen = keep.gather(1, index.cpu())
+        return corpus_evidence(engine.encoder, corpus, texts, chosen, seen.cpu()).to(device)
+
+    everything = num_facts >= len(corpus.facts)
+    chosen = torch.arange(len(corpus.facts)) if everything else keep
+    return FactInput(
+        corpus.keys[chosen].to(device),
+        corpus.values[chosen].to(device),
+        encoder_query=corpus.asked[rows].to(device),
+        context_query=corpus.context[rows].to(device),
+        prompt_mask=batch.prompt_mask,
+        evidence=evidence,
+    )
+
+
+def _base(corpus: Corpus, question: int, num_facts: int, seed: int) -> Tensor:
+    """What is asked about first, then what is easily taken for it, then any facts."""
+    total = len(corpus.facts)
+    if num_facts >= total:
+        return torch.arange(total)
+    asked = corpus.questions[question]
+    wanted = torch.tensor([*asked.gold, *asked.near], dtype=torch.long)
+    same_entities = torch.isin(corpus.entity_of, corpus.entity_of[wanted])
+    around = same_entities.nonzero()[:, 0].tolist()
+    rng = np.random.default_rng((seed, 5, question))
+    order = dict.fromkeys([*asked.gold, *asked.near, *around, *rng.permutation(total).tolist()])
+    return torch.tensor(list(order)[:num_facts])

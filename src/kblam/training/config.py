@@ -27,6 +27,7 @@ class TrainingConfig:
         output_dir: Checkpoints, caches, the learning curve and the adapter go here.
         base_model: Name or folder of the decoder, which stays frozen.
         encoder: Name or folder of the sentence encoder.
+        init_from: An adapter to go on training, of the same shape; None starts from nothing.
         seed: For data, weights and order.
         num_facts: Facts of the synthetic world.
         num_questions: Questions about them.
@@ -43,6 +44,8 @@ class TrainingConfig:
         candidates: Facts offered to selection per question in the second stage.
         first_layer: Selection layer and first knowledge layer; None is two fifths up.
         layer_spacing: Every so-many-th layer from there attends to facts.
+        sources: What makes the selection query: ``"both"``, ``"encoder"`` (which needs no hidden
+            states, so that any layer can be the first) or ``"decoder"``, the paper's form.
         query_head: ``"full"`` or ``"lora"``.
         top_k: Facts that the layers after selection read.
         kl_weight: Of the divergence from the base on general prompts.
@@ -56,6 +59,7 @@ class TrainingConfig:
     output_dir: str = "runs/kblam"
     base_model: str = DEFAULT_BASE
     encoder: str = DEFAULT_ENCODER
+    init_from: str | None = None
     seed: int = 0
     num_facts: int = 30_000
     num_questions: int = 60_000
@@ -71,6 +75,7 @@ class TrainingConfig:
     candidates: int = 64
     first_layer: int | None = None
     layer_spacing: int = 3
+    sources: Literal["both", "encoder", "decoder"] = "both"
     query_head: Literal["full", "lora"] = "full"
     top_k: int = 16
     kl_weight: float = 1.0

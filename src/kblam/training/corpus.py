@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from kblam.encoding import Evidence, read_evidence
 from kblam.knowledge import TextEmbedder, Triple
 from kblam.training.data import (
     TrainingQuestion,
@@ -23,7 +25,7 @@ from kblam.training.data import (
     generate_world,
 )
 
-__all__ = ["Corpus", "build_corpus", "embed"]
+__all__ = ["Corpus", "build_corpus", "corpus_evidence", "embed"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Corpus:
         keys: Embedded key texts, (M, E).
         values: Embedded value texts, (M, E).
         asked: Embedded questions, (N, E).
+        context: Embedded questions before them, (N, E), zero where there is none.
         entity_of: A number per fact, equal for facts of one entity, (M,).
         made_of: Names the data, for caches of what is made from it.
     """
@@ -47,6 +50,7 @@ class Corpus:
     keys: Tensor
     values: Tensor
     asked: Tensor
+    context: Tensor
     entity_of: Tensor
     made_of: str = ""
 
@@ -67,6 +71,30 @@ def embed(encoder: TextEmbedder, texts: Sequence[str], label: str, *, batch: int
             bar.update(len(part))
     vectors = np.concatenate(parts)
     return torch.from_numpy(vectors[[rows[text] for text in texts]])
+
+
+def corpus_evidence(
+    encoder: TextEmbedder,
+    corpus: Corpus,
+    texts: Sequence[tuple[str, str]],
+    chosen: Tensor,
+    visible: Tensor,
+) -> Evidence:
+    """What the words of prompts say about facts of the corpus.
+
+    Args:
+        encoder: Embeds; it should cache.
+        corpus: The facts.
+        texts: Of each prompt, what is asked and what was asked before.
+        chosen: Fact indices, (B, k).
+        visible: True on those that may be seen, (B, k).
+    """
+    facts = [
+        [corpus.facts[index] if seen else None for index, seen in zip(row, shown, strict=True)]
+        for row, shown in zip(chosen.tolist(), visible.tolist(), strict=True)
+    ]
+    asked, before = zip(*texts, strict=True)
+    return read_evidence(asked, before, facts, encoder)
 
 
 def build_corpus(
@@ -92,13 +120,14 @@ def build_corpus(
     questions = tuple(generate_questions(world, num_questions, seed + 1))
     facts = world.facts
     # Equal sizes do not make equal data: the generator may have changed since.
-    made_of = f"{world.fingerprint}-{len(questions)}-{encoder.name}"
+    made_of = f"{world.fingerprint}-{_digest(questions)}-{encoder.name}"
     tensors = _read(cache, made_of)
     if tensors is None:
         tensors = {
             "keys": embed(encoder, [fact.key_text for fact in facts], f"{split} keys"),
             "values": embed(encoder, [fact.value_text for fact in facts], f"{split} values"),
             "asked": embed(encoder, [q.question for q in questions], f"{split} questions"),
+            "context": _context(encoder, questions),
         }
         cache.parent.mkdir(parents=True, exist_ok=True)
         # Rounded at once: a resumed run reads the same numbers as the one that was cut.
@@ -111,9 +140,17 @@ def build_corpus(
         keys=tensors["keys"].float(),
         values=tensors["values"].float(),
         asked=tensors["asked"].float(),
+        context=tensors["context"].float(),
         entity_of=torch.tensor([entities[fact.entity] for fact in facts]),
         made_of=made_of,
     )
+
+
+def _digest(questions: Sequence[TrainingQuestion]) -> str:
+    digest = hashlib.sha256()
+    for question in questions:
+        digest.update(f"{question.before}\x1f{question.question}\n".encode())
+    return digest.hexdigest()
 
 
 def _read(cache: Path, made_of: str) -> dict[str, Tensor] | None:
@@ -124,3 +161,13 @@ def _read(cache: Path, made_of: str) -> dict[str, Tensor] | None:
             _log.warning("The embeddings cached in %s are of other data; embedding again.", cache)
             return None
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _context(encoder: TextEmbedder, questions: Sequence[TrainingQuestion]) -> Tensor:
+    """What was asked before each question, embedded, (N, E); zero where nothing was."""
+    found = torch.zeros(len(questions), encoder.dimension)
+    places = [place for place, question in enumerate(questions) if question.before]
+    if places:
+        texts = [questions[place].before for place in places]
+        found[places] = embed(encoder, texts, "earlier questions")
+    return found

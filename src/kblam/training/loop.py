@@ -34,7 +34,7 @@ __all__ = ["train"]
 _log = logging.getLogger(__name__)
 _MAX_NORM = 1.0
 _VALIDATION_QUESTIONS = 1_500
-_VALIDATION_FACTS = 4_000
+_VALIDATION_FACTS = 10_000
 _VALIDATION_BATCHES = 2
 
 
@@ -65,6 +65,8 @@ def train(config: TrainingConfig) -> Path:
     adapter = KnowledgeAdapter(
         knowledge_config(config, model, engine.encoder), attention_layout(model)
     ).to(device)
+    if config.init_from is not None:
+        adapters.start_from(adapter, config.init_from, model)
     cache = output / "cache" / config.data_key()
     trainer, validation = _prepare(config, engine, adapter, cache)
     curve = _Curve(output / "curve.json")
@@ -124,6 +126,7 @@ def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: _
     hidden = cache_hidden(engine, examples, selection.layer, path)
     for row in train_selection(
         trainer.decoder.adapter,
+        engine.encoder,
         corpus,
         hidden,
         steps=config.retrieval_steps,
@@ -142,7 +145,7 @@ def _optimizer(config: TrainingConfig, adapter: KnowledgeAdapter) -> torch.optim
         if not parameter.requires_grad:
             continue
         # Query heads and selection start from trained weights; matrices decay, scalars do not.
-        trained = ".query." in name or name.startswith("selection.")
+        trained = ".query." in name or name.startswith(("selection.", "match."))
         group = slow if trained else fast if parameter.dim() > 1 else scalars
         group.append(parameter)
     rate = config.learning_rate
@@ -267,10 +270,12 @@ def _validate(trainer: Trainer, validation: Corpus, config: TrainingConfig) -> d
     rng = np.random.default_rng((config.seed, 4))
     size = min(48, len(validation.questions) // _VALIDATION_BATCHES)
     sums: dict[str, float] = {}
+    trainer.decoder.adapter.eval()
     for index in range(_VALIDATION_BATCHES):
         questions = list(range(index * size, (index + 1) * size))
         for name, value in trainer.losses(questions, [], rng, validation).numbers().items():
             sums[name] = sums.get(name, 0.0) + value / _VALIDATION_BATCHES
+    trainer.decoder.adapter.train()
     return sums
 
 

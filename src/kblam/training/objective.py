@@ -124,7 +124,7 @@ def compute_losses(
     # How often each selected fact was copied before a position: (B, T, k).
     begun = (starts[:, :, None] == chosen[:, None, :]) & (starts != IGNORED)[:, :, None]
     used = begun.long().cumsum(1) - begun.long()
-    mask = torch.ones_like(chosen, dtype=torch.bool)
+    mask = torch.ones_like(chosen, dtype=torch.bool) if session.mask is None else session.mask
     gate, weights = pointer(
         hidden, session.keys, selection.log_prob, selection.log_none, mask, used
     )

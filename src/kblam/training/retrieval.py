@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from kblam._engine import Engine
 from kblam.decoder import KnowledgeAdapter, attention_layout
+from kblam.knowledge import TextEmbedder
 from kblam.training.batches import Example, collate
 from kblam.training.candidates import choose_candidates
-from kblam.training.corpus import Corpus
+from kblam.training.corpus import Corpus, corpus_evidence
 
 __all__ = ["HiddenCache", "cache_hidden", "retrieval_loss", "train_selection"]
 
@@ -115,45 +116,77 @@ def _until(engine: Engine, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
 
 def retrieval_loss(
     adapter: KnowledgeAdapter,
+    encoder: TextEmbedder,
     corpus: Corpus,
     cache: HiddenCache,
     questions: list[int],
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the gold facts among hard and random ones and "none of them".
+    """Cross-entropy of the gold facts, twice.
+
+    Among hard and random facts and "none of them" for the query, and among the best k and
+    "none of them" for the ranking that the layers after read.
 
     Returns:
         The loss, and the share of questions whose best outcome is right.
     """
-    head = adapter.selection
+    head, config = adapter.selection, adapter.config.selection
     assert head is not None
+    assert config is not None
     device = head.metric.device
-    chosen, gold = choose_candidates(corpus, questions, _HARD, rng)
+    chosen, gold, visible = choose_candidates(corpus, questions, _HARD, rng)
     others = torch.from_numpy(rng.integers(0, len(corpus.facts), _RANDOM))
     hidden, mask = cache.batch(questions)
+    asked = corpus.asked[questions].to(device)
     query, none = head(
-        hidden.to(device).float(), mask.to(device), corpus.asked[questions].to(device)
+        hidden.to(device).float(), mask.to(device), asked, corpus.context[questions].to(device)
     )
-    gold = gold.to(device)
-    hard = (corpus.keys[chosen].to(device) @ query.unsqueeze(-1)).squeeze(-1)
+    gold, visible = gold.to(device), visible.to(device)
+    keys = corpus.keys[chosen].to(device)
+    hard = (keys @ query.unsqueeze(-1)).squeeze(-1)
+    hard = hard.masked_fill(~visible, torch.finfo(hard.dtype).min)
     random = query @ corpus.keys[others].to(device).T
     # A random fact may be a gold one; it is in the hard set already.
     golds = [corpus.questions[q].gold for q in questions]
     clash = torch.stack([torch.isin(others, torch.tensor(g, dtype=torch.long)) for g in golds])
-    random = random.masked_fill(clash.to(device), -torch.inf)
-    scores = torch.cat([hard, none[:, None], random], dim=1)
-    log_prob = scores.log_softmax(-1)
+    random = random.masked_fill(clash.to(device), torch.finfo(random.dtype).min)
+    loss = _cross_entropy(torch.cat([hard, random], dim=1), none, gold)
+    # As the decoder does it: what the query ranks first is looked at again.
+    best = hard.topk(min(config.top_k, hard.shape[1]), dim=1).indices
+    scores, seen = hard.gather(1, best), visible.gather(1, best)
+    if adapter.match is not None:
+        similarity = (keys @ asked.unsqueeze(-1)).squeeze(-1).gather(1, best)
+        texts = [(corpus.questions[q].question, corpus.questions[q].before) for q in questions]
+        evidence = corpus_evidence(encoder, corpus, texts, chosen.gather(1, best.cpu()), seen.cpu())
+        scores = torch.where(seen, scores + adapter.match(evidence.to(device), similarity), scores)
+        found = gold.gather(1, best)
+        # A gold fact that the query did not rank among them cannot be ranked first here.
+        fair = found.any(1) | ~gold.any(1)
+        loss = loss + _cross_entropy(scores[fair], none[fair], found[fair])
+    is_right = torch.cat([gold.gather(1, best), ~gold.any(1, keepdim=True)], dim=1)
+    outcome = torch.cat([scores, none[:, None]], dim=1).argmax(1)
+    return loss, is_right.gather(1, outcome[:, None]).float().mean()
+
+
+def _cross_entropy(scores: Tensor, none: Tensor, gold: Tensor) -> Tensor:
+    """Against all gold facts alike, or "none of them" where there is no gold one.
+
+    Args:
+        scores: (B, M), the first G of which may be gold.
+        none: (B,).
+        gold: (B, G).
+    """
+    log_prob = torch.cat([scores, none[:, None]], dim=1).log_softmax(-1)
     count = gold.sum(1)
-    found = -(log_prob[:, : gold.shape[1]] * gold).sum(1) / count.clamp_min(1)
-    loss = torch.where(count > 0, found, -log_prob[:, gold.shape[1]]).mean()
-    best = scores.argmax(1)
-    is_right = torch.cat([gold, (count == 0)[:, None]], dim=1)
-    right = is_right.gather(1, best.clamp_max(gold.shape[1])[:, None])[:, 0]
-    return loss, (right & (best <= gold.shape[1])).float().mean()
+    # Facts that do not exist have no finite logarithm to multiply by zero.
+    known = log_prob[:, : gold.shape[1]].masked_fill(~gold, 0.0)
+    found = -known.sum(1) / count.clamp_min(1)
+    return torch.where(count > 0, found, -log_prob[:, -1]).mean()
 
 
 def train_selection(
     adapter: KnowledgeAdapter,
+    encoder: TextEmbedder,
     corpus: Corpus,
     cache: HiddenCache,
     *,
@@ -161,14 +194,15 @@ def train_selection(
     learning_rate: float,
     seed: int,
 ) -> list[dict[str, float]]:
-    """Train the selection head alone.
+    """Train selection alone: its query and its ranking by words.
 
     Returns:
         The learning curve.
     """
     head = adapter.selection
     assert head is not None
-    optimizer = torch.optim.AdamW(head.parameters(), lr=learning_rate, weight_decay=0.01)
+    parameters = [*head.parameters(), *(adapter.match.parameters() if adapter.match else ())]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=learning_rate, total_steps=max(2, steps), pct_start=0.05
     )
@@ -177,7 +211,7 @@ def train_selection(
     for step in bar:
         rng = np.random.default_rng((seed, 1, step))
         questions = rng.integers(0, len(cache), _BATCH).tolist()
-        loss, accuracy = retrieval_loss(adapter, corpus, cache, questions, rng)
+        loss, accuracy = retrieval_loss(adapter, encoder, corpus, cache, questions, rng)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

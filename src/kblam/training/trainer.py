@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from kblam._engine import Engine
 from kblam.config import DEFAULT_REFUSAL, KnowledgeConfig, SelectionConfig
 from kblam.decoder import AttachedDecoder, FactInput, attention_layout
+from kblam.encoding import Evidence
 from kblam.knowledge import TextEmbedder
 from kblam.training.batches import collate, question_example
 from kblam.training.candidates import choose_candidates
 from kblam.training.config import TrainingConfig
-from kblam.training.corpus import Corpus
+from kblam.training.corpus import Corpus, corpus_evidence
 from kblam.training.data import TrainingQuestion
 from kblam.training.general import General
 from kblam.training.objective import Losses, base_log_probs, compute_losses, last_hidden
@@ -61,7 +63,12 @@ def knowledge_config(
         num_key_heads=layout.num_key_value_heads,
         head_dim=layout.head_dim,
         query_head=config.query_head,
-        selection=SelectionConfig(layer=layers[0], top_k=config.top_k),
+        selection=SelectionConfig(
+            layer=layers[0],
+            top_k=config.top_k,
+            sources=config.sources,
+            matching=config.sources != "decoder",
+        ),
         grounded=True,
     )
 
@@ -136,20 +143,32 @@ class Trainer:
             question_example(engine, corpus.facts, corpus.questions[q], DEFAULT_REFUSAL)
             for q in questions
         ] + [self.general[index].example for index in general]
-        candidates, gold = choose_candidates(
+        candidates, gold, visible = choose_candidates(
             corpus, questions + questions[: len(general)], self.config.candidates, rng
         )
         gold[len(questions) :] = False
-        asked = corpus.asked[questions]
+        asked, context = corpus.asked[questions], corpus.context[questions]
+        texts = [(corpus.questions[q].question, corpus.questions[q].before) for q in questions]
         if general:
-            texts = [self.general[index].text for index in general]
-            asked = torch.cat([asked, torch.from_numpy(engine.encoder.encode(texts))])
+            prompts = [self.general[index].text for index in general]
+            texts += [(text, "") for text in prompts]
+            asked = torch.cat([asked, torch.from_numpy(engine.encoder.encode(prompts))])
+            context = torch.cat([context, torch.zeros(len(general), context.shape[1])])
         batch = collate(examples, engine.pad_token, device)
+
+        def evidence(index: Tensor, seen: Tensor) -> Evidence:
+            chosen = candidates.gather(1, index.cpu())
+            found = corpus_evidence(engine.encoder, corpus, texts, chosen, seen.cpu())
+            return found.to(device)
+
         facts = FactInput(
             corpus.keys[candidates].to(device),
             corpus.values[candidates].to(device),
+            mask=visible.to(device),
             encoder_query=asked.to(device),
+            context_query=context.to(device),
             prompt_mask=batch.prompt_mask,
+            evidence=evidence,
         )
         base: Any = base_log_probs(model, batch)
         with self.decoder.facts(facts) as session:

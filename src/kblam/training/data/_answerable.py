@@ -212,6 +212,13 @@ class Answerable:
         parts = made.answer[:-1] if made.answer[-1] == "." else made.answer
         return replace(made, answer=(*parts, verdict), kind="compare")
 
+    def another(self) -> tuple[tuple[str, str], ...]:
+        """Return a turn about anything, for a question that does not lean on it."""
+        other = self.single()
+        if other is None or other.history:
+            return ()
+        return (("user", other.question), ("assistant", self._index.text(other.answer)))
+
     def follow_up(self) -> TrainingQuestion | None:
         """Ask a second question that leans on the first."""
         first = self._rng.randrange(len(self._world.facts))

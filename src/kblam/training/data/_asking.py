@@ -10,6 +10,7 @@ from kblam.training.data._tables import Relation
 __all__ = [
     "BRIEF_SUFFIXES",
     "BRIEF_SYSTEMS",
+    "PEOPLE",
     "SYSTEMS",
     "ask",
     "ask_again",
@@ -143,7 +144,8 @@ SYSTEMS = (
     "You are a librarian who knows the archive well.", "Use only what you know from the facts.",
     "You are an expert in trivia.", "You support customers. Be friendly and exact.",
 )  # fmt: skip
-_PEOPLE = frozenset({"person", "male", "female", "deity"})
+#: Types of values that are people.
+PEOPLE = frozenset({"person", "male", "female", "deity"})
 _NEEDS_THE = frozenset({"species", "plant"})
 _LARGER = (
     "Which has the larger {p}, {e} or {o}?",
@@ -173,7 +175,7 @@ def ask(
     if many and relation.plural is not None:
         return _fill(rng.choice(_GENERIC_MANY), _refer(relation, name), relation.plural)
     words = rng.choice(relation.spoken) if rng.random() < 0.5 else relation.spoken[0]
-    people = relation.value_type in _PEOPLE and relation.value.startswith("{")
+    people = relation.value_type in PEOPLE and relation.value.startswith("{")
     templates = _GENERIC_PERSON if people else _GENERIC
     # The plain forms come most often, as they do in life.
     index = min(rng.randrange(len(templates)), rng.randrange(len(templates)))

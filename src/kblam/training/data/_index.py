@@ -45,6 +45,11 @@ class TrainingQuestion:
     near: tuple[int, ...] = ()
     asked: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def before(self) -> str:
+        """What the user asked before, or an empty text."""
+        return next((text for role, text in reversed(self.history) if role == "user"), "")
+
 
 class WorldIndex:
     """A world with the tables that questions need.

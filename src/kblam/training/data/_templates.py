@@ -68,13 +68,20 @@ def make_name(rng: Random, kind: str) -> str:
 def variant(rng: Random, kind: str, name: str) -> str:
     """Return another name of the kind that is easily taken for this one.
 
-    It shares a word with it (a family name, ``Center for``) or differs in one digit.
+    It shares a word with it (a family name, ``Center for``), has one more or one fewer, or
+    differs in one digit.
     """
     digits = [index for index, sign in enumerate(name) if sign.isdigit()]
     if digits and rng.random() < 0.7:
         index = rng.choice(digits)
         return name[:index] + rng.choice("123456789") + name[index + 1 :]
     words = name.split(" ")
+    form = rng.random()
+    if form < 0.15 and len(words) > 2:
+        index = rng.randrange(len(words))
+        return " ".join((*words[:index], *words[index + 1 :]))
+    if form < 0.4:
+        return f"{name} {make_name(rng, kind).split(' ')[-1]}"
     for _ in range(_TRIES):
         other = make_name(rng, kind).split(" ")
         if len(other) == len(words) > 1:

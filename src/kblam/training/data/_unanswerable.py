@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from kblam.training.data._asking import BRIEF_SUFFIXES, SYSTEMS, ask, ask_again, dress
+from kblam.training.data._asking import BRIEF_SUFFIXES, PEOPLE, SYSTEMS, ask, ask_again, dress
 from kblam.training.data._index import TrainingQuestion, WorldIndex
 from kblam.training.data._tables import Relation
 from kblam.training.data._templates import make_name, variant
@@ -18,7 +18,7 @@ _SYSTEM = 0.2
 _FOLLOW_UP = 0.04
 _TRIES = 20
 #: How much likelier a property of the same type of value is asked for: mother for father.
-_SAME_TYPE = 5.0
+_SAME_TYPE = 8.0
 
 
 class Unanswerable:
@@ -39,7 +39,7 @@ class Unanswerable:
             # Some other fact says something about it: the answer might follow from that.
             return None
         stored = [self._index.relation(number) for number in self._index.own(entity)]
-        types = {relation.value_type for relation in stored}
+        types = {_sort(relation) for relation in stored}
         missing = [
             relation
             for relation in self._known[self._world.entity_kinds[entity]]
@@ -49,7 +49,7 @@ class Unanswerable:
         ]
         if not missing:
             return None
-        weights = [_SAME_TYPE if relation.value_type in types else 1.0 for relation in missing]
+        weights = [_SAME_TYPE if _sort(relation) in types else 1.0 for relation in missing]
         relation = self._rng.choices(missing, weights=weights)[0]
         near = self._index.near(self._rng, entity, relation, ())
         if self._rng.random() < _FOLLOW_UP and not stored[0].inverse:
@@ -120,3 +120,8 @@ class Unanswerable:
             near=near,
             asked=(asked,),
         )
+
+
+def _sort(relation: Relation) -> str:
+    """What its values are, people of either sex being alike."""
+    return "person" if relation.value_type in PEOPLE else relation.value_type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 
 from kblam.errors import ConfigError
@@ -16,11 +17,13 @@ __all__ = ["SHARES", "TrainingQuestion", "generate_questions"]
 #: The share of each sort of question. The last three have no answer; the first of them, another
 #: property of a known entity, is what refusal fails on most.
 SHARES: Mapping[str, float] = {
-    "single": 0.56, "two": 0.10, "list": 0.04, "three": 0.02, "inverse": 0.02, "compare": 0.02,
-    "follow_up": 0.02, "other_property": 0.14, "similar_name": 0.05, "unknown_name": 0.03,
+    "single": 0.51, "two": 0.12, "list": 0.04, "three": 0.02, "inverse": 0.02, "compare": 0.02,
+    "follow_up": 0.04, "other_property": 0.14, "similar_name": 0.06, "unknown_name": 0.03,
 }  # fmt: skip
 #: Draws in a row that may find no fact before the world is called too small.
 _PATIENCE = 2000
+#: The share of questions asked after one about something else.
+_NEW_TOPIC = 0.06
 
 
 def generate_questions(
@@ -49,13 +52,16 @@ def generate_questions(
         )
     rng = Random(f"{world.split}-{seed}")
     index = WorldIndex(world)
-    makers = _makers(Answerable(index, rng), Unanswerable(index, rng))
+    answerable = Answerable(index, rng)
+    makers = _makers(answerable, Unanswerable(index, rng))
     sorts, weights = list(shares), list(shares.values())
     questions: list[TrainingQuestion] = []
     misses = 0
     while len(questions) < num:
         made = makers[rng.choices(sorts, weights=weights)[0]]()
         if made is not None:
+            if not made.history and rng.random() < _NEW_TOPIC:
+                made = replace(made, history=answerable.another())
             questions.append(made)
             misses = 0
         elif (misses := misses + 1) > _PATIENCE:

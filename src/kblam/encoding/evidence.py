@@ -1,0 +1,143 @@
+"""What the words of a question say about facts, beside the embedding of the whole.
+
+An embedding of "the mother of Isabelle Adjani" is mostly Isabelle Adjani: her father's is
+nearly the same, and another Isabelle's is near. So the two things that make a fact the right
+one are looked at apart: whether its entity is the one that is named, by words; and whether its
+property is the one asked for, by embedding the question without the name.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kblam.knowledge import TextEmbedder, Triple
+
+__all__ = ["NUM_NAMED", "Evidence", "read_evidence", "without_names"]
+
+NUM_NAMED = 4
+_WORD = re.compile(r"[^\W_]+")
+_SPACES = re.compile(r"\s+")
+# Of the words of a name that must be there for them to be taken for the name.
+_ENOUGH = 0.5
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of k facts for each of B questions.
+
+    Attributes:
+        named: Share of the entity's words that the question has, whether it has the whole name
+            in one piece, and both for the question before it; from 0 to 1, (B, k, NUM_NAMED).
+        question: The question without the names, embedded, (B, E).
+        properties: The facts' properties, embedded, (B, k, E).
+    """
+
+    named: Tensor
+    question: Tensor
+    properties: Tensor
+
+    def repeat(self, times: int) -> Evidence:
+        """Every row so many times, for beams or several answers to a question."""
+        if times == 1:
+            return self
+        return Evidence(
+            self.named.repeat_interleave(times, 0),
+            self.question.repeat_interleave(times, 0),
+            self.properties.repeat_interleave(times, 0),
+        )
+
+    def to(self, device: torch.device) -> Evidence:
+        """The same on a device."""
+        return Evidence(self.named.to(device), self.question.to(device), self.properties.to(device))
+
+
+class _Question:
+    """A question's words, folded."""
+
+    def __init__(self, text: str) -> None:
+        self._text = _folded(text)
+        self._words = frozenset(_WORD.findall(self._text))
+
+    def has(self, name: str) -> tuple[float, float]:
+        """Share of a name's words found, and 1 if all of it stands there in one piece."""
+        words = _WORD.findall(name)
+        if not words:
+            return 0.0, 0.0
+        # Scripts without spaces: a name is part of a longer run of letters.
+        found = sum(w in self._words or (not w.isascii() and w in self._text) for w in words)
+        whole = found == len(words) and re.search(
+            rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", self._text
+        )
+        return found / len(words), 1.0 if whole else 0.0
+
+
+def _folded(text: str) -> str:
+    """Lower case without accents: people type "Jose" for "José"."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(sign for sign in decomposed if not unicodedata.combining(sign))
+
+
+def without_names(question: str, names: Sequence[str]) -> str:
+    """A question without the words of some names.
+
+    Args:
+        question: The text.
+        names: Folded or not.
+    """
+    gone = {word for name in names for word in _WORD.findall(_folded(name))}
+    left = _WORD.sub(lambda match: "" if _folded(match[0]) in gone else match[0], question)
+    return _SPACES.sub(" ", left).strip()
+
+
+def read_evidence(
+    questions: Sequence[str],
+    before: Sequence[str],
+    facts: Sequence[Sequence[Triple | None]],
+    encoder: TextEmbedder,
+) -> Evidence:
+    """Read what the words of questions say about facts.
+
+    Args:
+        questions: B questions.
+        before: What was asked before each, or an empty text.
+        facts: Per question, k facts; None where there is none.
+        encoder: Embeds; it should cache, as properties come again and again.
+    """
+    width = max(map(len, facts))
+    named = np.zeros((len(questions), width, NUM_NAMED), dtype=np.float32)
+    bare, properties = [], []
+    for row, (question, earlier, candidates) in enumerate(
+        zip(questions, before, facts, strict=True)
+    ):
+        asked, context = _Question(question), _Question(earlier)
+        for place, fact in enumerate(candidates):
+            if fact is not None:
+                name = _folded(fact.entity_text)
+                named[row, place] = (*asked.has(name), *context.has(name))
+        bare.append(without_names(question, _mentioned(candidates, named[row])))
+        texts = [fact.property_text if fact is not None else "" for fact in candidates]
+        properties += texts + [""] * (width - len(texts))
+    embedded = encoder.encode([*bare, *properties])
+    size = embedded.shape[1]
+    return Evidence(
+        torch.from_numpy(named),
+        torch.from_numpy(embedded[: len(bare)]),
+        torch.from_numpy(embedded[len(bare) :]).view(len(bare), width, size),
+    )
+
+
+def _mentioned(facts: Sequence[Triple | None], named: np.ndarray) -> list[str]:
+    """The entities that a question names: all that stand there whole, or the most alike one."""
+    present = [(fact, row) for fact, row in zip(facts, named, strict=False) if fact is not None]
+    whole = [fact.entity_text for fact, row in present if row[1] == 1.0]
+    if whole:
+        return whole
+    best = max(present, key=lambda pair: (pair[1][0], len(pair[0].entity_text)), default=None)
+    return [best[0].entity_text] if best is not None and best[1][0] >= _ENOUGH else []

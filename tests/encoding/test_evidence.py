@@ -1,0 +1,99 @@
+"""What the words of a question say about facts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_kblam import WordEncoder
+
+from kblam.encoding import read_evidence
+from kblam.encoding.evidence import without_names
+from kblam.knowledge import Triple
+
+
+def named(question: str, entity: str, before: str = "") -> list[float]:
+    fact = Triple(entity, "office", "x")
+    return read_evidence([question], [before], [[fact]], WordEncoder()).named[0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("question", "entity", "share", "whole"),
+    [
+        ("Who is the mother of Isabelle Adjani?", "Isabelle Adjani", 1.0, 1.0),
+        ("who is isabelle adjani's mother", "Isabelle Adjani", 1.0, 1.0),
+        ("Who is the mother of Isabelle Huppert?", "Isabelle Adjani", 0.5, 0.0),
+        ("Where is warehouse 42?", "Warehouse 47", 0.5, 0.0),
+        ("Where is warehouse 421?", "Warehouse 42", 0.5, 0.0),
+        ("Where was Adjani, the Isabelle of that film, born?", "Isabelle Adjani", 1.0, 0.0),
+        ("Where was Jose Saramago born?", "José Saramago", 1.0, 1.0),
+        ("东京的市长是谁\uff1f", "东京", 1.0, 1.0),
+        ("东京的市长是谁\uff1f", "大阪", 0.0, 0.0),
+        ("What is the office?", "C++", 0.0, 0.0),
+        ("Where is Annapolis?", "Anna", 0.0, 0.0),
+        ("Who leads it?", "https://example.org/project_Aurora", 0.0, 0.0),
+        ("Who leads project Aurora?", "https://example.org/project_Aurora", 1.0, 1.0),
+    ],
+)
+def test_how_much_of_a_name_is_there(
+    question: str, entity: str, share: float, whole: float
+) -> None:
+    assert named(question, entity) == [share, whole, 0.0, 0.0]
+
+
+def test_the_question_before_is_looked_at_apart() -> None:
+    assert named("And its budget?", "Aurora", "Who leads Aurora?") == [0.0, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("question", "names", "left"),
+    [
+        ("Who is Ada Lovelace's father?", ["Ada Lovelace"], "Who is 's father?"),
+        ("Who leads Aurora and Borealis?", ["aurora", "BOREALIS"], "Who leads and ?"),
+        ("Who is it?", [], "Who is it?"),
+        ("Wo wohnt José?", ["Jose"], "Wo wohnt ?"),
+    ],
+)
+def test_names_are_taken_out(question: str, names: list[str], left: str) -> None:
+    assert without_names(question, names) == left
+
+
+def test_the_name_that_stands_there_whole_is_taken_out_and_no_other() -> None:
+    facts = [Triple("Isabelle Adjani", "father", "x"), Triple("Father Isabelle", "mother", "y")]
+    encoder = WordEncoder()
+    found = read_evidence(["Who is the father of Isabelle Adjani?"], [""], [facts], encoder)
+    expected = encoder.encode(["Who is the father of ?", "father", "mother"])
+    np.testing.assert_allclose(found.question[0].numpy(), expected[0])
+    np.testing.assert_allclose(found.properties[0].numpy(), expected[1:])
+
+
+def test_without_a_whole_name_the_one_most_alike_is_taken_out() -> None:
+    facts = [Triple("Marie Curie", "father", "x"), Triple("Isabelle Anna Huppert", "father", "y")]
+    encoder = WordEncoder()
+    found = read_evidence(["father of Isabelle Huppert?"], [""], [facts], encoder)
+    np.testing.assert_allclose(found.question[0].numpy(), encoder.encode(["father of ?"])[0])
+
+
+def test_places_without_a_fact_tell_nothing() -> None:
+    fact = Triple("Aurora", "budget", "x")
+    encoder = WordEncoder()
+    found = read_evidence(
+        ["budget of Aurora?", "office of Aurora?"], ["", ""], [[None, fact], [None]], encoder
+    )
+    assert found.named.shape == (2, 2, 4)
+    assert found.named[0, 0].sum() == found.named[1].sum() == 0.0
+    # Hidden names are not taken out of the question either.
+    np.testing.assert_allclose(found.question[1].numpy(), encoder.encode(["office of Aurora?"])[0])
+
+
+@given(st.text(max_size=40), st.text(min_size=1, max_size=20).filter(str.strip))
+def test_any_text_will_do(question: str, entity: str) -> None:
+    try:
+        fact = Triple(entity, "p", "v")
+    except ValueError:
+        return
+    found = read_evidence([question], [question], [[fact]], WordEncoder())
+    assert ((found.named >= 0.0) & (found.named <= 1.0)).all()
+    assert torch.equal(found.repeat(3).question, found.question.expand(3, -1))

@@ -91,7 +91,12 @@ def _by_size(results: Sequence[_Result], measures: Mapping[str, str]) -> Figure:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(
-        handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=8
+        handles.values(),
+        handles.keys(),
+        loc="outside right center",
+        frameon=False,
+        fontsize=8,
+        handlelength=3,
     )
     return figure
 
@@ -185,7 +190,9 @@ def _by_layer(results: Sequence[_Result]) -> Figure:
         axes.set_xlabel("knowledge layer", fontsize=9)
         axes.set_xticks(results[0]["layers"])
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=8)
+    figure.legend(
+        handles, labels, loc="outside right center", frameon=False, fontsize=8, handlelength=3
+    )
     return figure
 
 

@@ -34,6 +34,7 @@ _VALUE_CACHE = 65_536
 _SPACES = ("\u0120", "\u010a", "\u0109", "\u2581")
 _ENGINES: weakref.WeakValueDictionary[tuple[Any, ...], Engine] = weakref.WeakValueDictionary()
 _ENGINES_LOCK = threading.Lock()
+_LOCKS: weakref.WeakKeyDictionary[PreTrainedModel, threading.RLock] = weakref.WeakKeyDictionary()
 
 
 def load_base_model(
@@ -81,7 +82,8 @@ class Engine:
         self.tokenizer = tokenizer
         self.name = name
         self.adapter_name = None if adapter is None else str(adapter)
-        self.lock = threading.RLock()
+        # Engines over one model, with an adapter and without, take turns.
+        self.lock = _LOCKS.setdefault(model, threading.RLock())
         self.decoder: AttachedDecoder | None = None
         self.tap: HiddenTap | None = None
         self._encoder: TextEmbedder | None = None

@@ -24,7 +24,7 @@ from kblam._prompt import (
     tokenize,
 )
 from kblam.answer import Answer, AttentionTrace, Citation, ScoredFact, Usage
-from kblam.config import GenerationOptions, RefusalConfig
+from kblam.config import DEFAULT_REFUSAL, GenerationOptions, RefusalConfig
 from kblam.decoder import FactInput, FactSession, Selection
 from kblam.decoder.grounding import CopiedSpan, CopyProcessor, ValueLookup, ValueTokens
 from kblam.decoder.refusal import RefusalProcessor
@@ -262,7 +262,10 @@ class Generation:
     ) -> Answer:
         now = time.perf_counter()
         text, stopped = cut_at_stop(self._decode(ids), self._request.options.stop)
-        refused = self._refused(row)
+        # A trained model also refuses in its own words, which are those it was trained on.
+        refused = self._refused(row) or (
+            self._refuse is not None and text.strip() == DEFAULT_REFUSAL
+        )
         ended = stopped or (bool(ids) and ids[-1] in self._engine.end_tokens)
         reason: Literal["stop", "length", "refusal"] = "stop" if ended else "length"
         citations: tuple[Citation, ...] = ()

@@ -80,7 +80,8 @@ def resolve_adapter(name: str | Path) -> Path:
         AdapterError: Naming the places looked at.
     """
     if str(name) == "default":
-        name = DEFAULT_ADAPTER
+        # Whatever folder of that name lies in the working directory.
+        return _BUNDLED / DEFAULT_ADAPTER
     path = Path(name).expanduser()
     for folder in (path, _BUNDLED / str(name)):
         if (folder / _CONFIG).is_file():

@@ -71,7 +71,12 @@ class _Question:
         if not words:
             return 0.0, 0.0
         # Scripts without spaces: a name is part of a longer run of letters.
-        found = sum(w in self._words or (not w.isascii() and w in self._text) for w in words)
+        there = [w in self._words or (not w.isascii() and w in self._text) for w in words]
+        # Warehouse 47 is not half of warehouse 48: a number in a name is never left out.
+        numbers = [seen for w, seen in zip(words, there, strict=True) if not w.isalpha()]
+        if not all(numbers):
+            return 0.0, 0.0
+        found = sum(there)
         whole = found == len(words) and re.search(
             rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", self._text
         )

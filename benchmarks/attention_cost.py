@@ -105,7 +105,8 @@ def cost(
         without, with_facts = compare(model, store, repeats=repeats, new_tokens=new_tokens)
         held = KnowledgeBase(store, model.encoder, model.base.device).read()
         attended = held.keys.nbytes + held.values.nbytes
-        in_memory = attended + held.vectors.nbytes
+        shared = held.keys.data_ptr() == held.vectors.keys.ctypes.data
+        in_memory = attended if shared else attended + held.vectors.nbytes
     on_disk = path.stat().st_size
     first, each = (statistics.median(getattr(t, n) for t in with_facts) for n in ("first", "each"))
     base_first, base_each = (

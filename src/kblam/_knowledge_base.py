@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,8 +24,8 @@ class EncodedFacts:
 
     Attributes:
         vectors: As the store keeps them.
-        keys: (M, E).
-        values: (M, E).
+        keys: (M, E), float16. On a CPU the very memory of ``vectors``, not to be written to.
+        values: (M, E), as the keys.
     """
 
     vectors: FactVectors
@@ -72,10 +75,11 @@ class KnowledgeBase:
             self._facts.pop(next(iter(self._facts)))
         return held
 
-    def _tensor(self, array: object) -> Tensor:
-        # Single precision: selection tells facts apart by less than half precision keeps
-        # once thousands of them are summed and compared on a CPU.
-        return torch.tensor(array).to(self._device, torch.float32)
+    def _tensor(self, array: npt.NDArray[np.float16]) -> Tensor:
+        with warnings.catch_warnings():
+            # A tensor cannot be read-only as the store's arrays are; nothing writes to this one.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return torch.from_numpy(array).to(self._device)
 
     def facts(self, ids: Sequence[str]) -> list[Fact | None]:
         """The facts behind ids; None where one was removed in the meantime."""

@@ -52,6 +52,75 @@ def test_top_k_is_a_full_sort_for_any_block(search, k: int, block: int) -> None:
     assert scores.dtype == torch.float32
 
 
+@st.composite
+def large_searches(draw) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Half-precision keys, many alike or almost, more of them than there are candidates."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    batch, facts = draw(st.integers(1, 3)), draw(st.sampled_from([65, 300, 1500]))
+    width = draw(st.sampled_from([3, 24]))
+    per_row = draw(st.booleans())
+    kinds = draw(st.sampled_from([1, 5, 100, facts]))
+    prototypes = torch.nn.functional.normalize(
+        torch.randn(batch if per_row else 1, kinds, width, generator=generator), dim=-1
+    )
+    keys = prototypes[:, torch.randint(kinds, (facts,), generator=generator)]
+    if draw(st.booleans()):
+        # Apart by less than what is left of single precision once half of it is rounded off.
+        keys = keys + 1e-4 * torch.randn(keys.shape, generator=generator)
+    query = 20.0 * torch.randn(batch, width, generator=generator)
+    shown = draw(st.sampled_from([None, 0.0, 0.01, 0.5]))
+    mask = None
+    if shown is not None:
+        mask = torch.rand(draw(st.sampled_from([1, batch])), facts, generator=generator) < shown
+    return query, (keys if per_row else keys[0]).half(), mask
+
+
+@settings(max_examples=60, deadline=None)
+@given(large_searches(), st.sampled_from([1, 7, 16, 40]), st.sampled_from([50, 333, 4096]))
+def test_top_k_of_half_precision_keys_is_exact(search, k: int, block: int) -> None:
+    query, keys, mask = search
+    # The definition: every fact in single precision, sorted, equal ones in their order.
+    exact = (query[:, None] * keys.float()).sum(-1)
+    if mask is not None:
+        exact = exact.masked_fill(~mask, -torch.inf)
+    expected, order = exact.sort(dim=1, descending=True, stable=True)
+    scores, indices = select_top_k(query, keys, k, mask=mask, block=block)
+    assert torch.equal(indices, order[:, :k])
+    assert torch.equal(scores, expected[:, :k])
+
+
+def test_a_batch_gets_what_each_prompt_gets_alone() -> None:
+    generator = torch.Generator().manual_seed(1)
+    keys = torch.nn.functional.normalize(torch.randn(5000, 32, generator=generator), dim=1).half()
+    query = torch.randn(9, 32, generator=generator)
+    scores, indices = select_top_k(query, keys, 16, block=777)
+    for row in range(9):
+        own_scores, own_indices = select_top_k(query[row : row + 1], keys, 16)
+        assert torch.equal(indices[row], own_indices[0])
+        assert torch.equal(scores[row], own_scores[0])
+
+
+@pytest.mark.parametrize("facts", [40, 3000])
+def test_scores_are_differentiable_in_the_query(facts: int) -> None:
+    generator = torch.Generator().manual_seed(2)
+    keys = torch.randn(facts, 8, generator=generator).half()
+    query = torch.randn(2, 8, generator=generator, requires_grad=True)
+    scores, indices = select_top_k(query, keys, 4)
+    scores.sum().backward()
+    assert query.grad is not None
+    torch.testing.assert_close(query.grad, gather_facts(keys, indices).float().sum(1))
+
+
+def test_a_scan_holds_neither_a_copy_of_the_keys_nor_all_scores() -> None:
+    from torch.profiler import ProfilerActivity, profile
+
+    keys, query = torch.ones(40_000, 64).half().add_(torch.rand(40_000, 1)), torch.rand(4, 64)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        select_top_k(query, keys, 8, block=2048)
+    largest = max(event.self_cpu_memory_usage for event in recorded.events())
+    assert largest < keys.nbytes / 10
+
+
 def test_no_facts_select_nothing() -> None:
     scores, indices = select_top_k(torch.ones(2, 3), torch.zeros(0, 3), 4)
     assert scores.shape == indices.shape == (2, 0)

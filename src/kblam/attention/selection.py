@@ -2,6 +2,12 @@
 
 A selection query is a vector in encoder space, so scoring is a maximum-inner-product search
 over the encoded keys. Facts are scored once per prompt; the layers after read the top k.
+
+The keys stay in half precision, as the store keeps them. A scan goes over them in blocks, all
+prompts of a batch together, and keeps a few times k candidates; these are scored again in
+single precision. What a scan rounds off is bounded, so it is known whether a fact beyond the
+candidates could belong among the k best; then, which is rare, all facts are scored in single
+precision. Either way the result is the exact one.
 """
 
 from __future__ import annotations
@@ -13,11 +19,21 @@ from kblam.errors import ConfigError
 
 __all__ = ["gather_facts", "pool_tokens", "score_facts", "select_top_k"]
 
+# Candidates per fact wanted, and at least.
+_MARGIN = 4
+_LEAST = 64
+# Keys converted at a time: they stay in a core's cache until they are multiplied.
+_CONVERTED = 1024
+# Keys scored at a time: a row of scores is all that is kept of them.
 _BLOCK = 65_536
+# Facts scored exactly at a time, over all rows.
+_EXACT = 16_384
 
 
 def score_facts(query: Tensor, keys: Tensor) -> Tensor:
-    """Inner products of selection queries with encoded keys.
+    """Inner products of selection queries with encoded keys, in single precision.
+
+    Equal keys get equal scores, to the last bit, wherever they stand.
 
     Args:
         query: (B, E).
@@ -26,9 +42,8 @@ def score_facts(query: Tensor, keys: Tensor) -> Tensor:
     Returns:
         (B, M), float32.
     """
-    if keys.dim() == 2:
-        return (query.to(keys.dtype) @ keys.T).float()
-    return (keys @ query.to(keys.dtype).unsqueeze(-1)).squeeze(-1).float()
+    products: Tensor = query.float().unsqueeze(1) * keys.float()
+    return products.sum(-1)
 
 
 def select_top_k(
@@ -36,11 +51,13 @@ def select_top_k(
 ) -> tuple[Tensor, Tensor]:
     """The k best facts of each row, by blocks, so that no row of M scores need be kept.
 
-    Equal scores keep the order of the facts, so the result is the same for any block size.
+    Exactly those that scoring every fact in single precision gives: equal scores keep the
+    order of the facts, and facts that the mask hides come last, in their order. The result is
+    the same for any block size. Scores are differentiable in the query.
 
     Args:
         query: (B, E).
-        keys: (M, E) or (B, M, E).
+        keys: (M, E) or (B, M, E), in any precision, of about equal length each.
         k: How many; fewer come where there are fewer facts.
         mask: True where a row may see a fact, (B or 1, M).
         block: Facts scored at a time.
@@ -54,20 +71,141 @@ def select_top_k(
     """
     if k < 1:
         raise ConfigError(f"Expected k >= 1 facts to select, got {k}. Raise k.")
-    total = keys.shape[-2]
-    best = query.new_zeros((query.shape[0], 0), dtype=torch.float32)
-    best_index = torch.zeros((query.shape[0], 0), dtype=torch.long, device=query.device)
+    total, batch = keys.shape[-2], query.shape[0]
+    width = max(_MARGIN * k, _LEAST)
+    if mask is not None:
+        mask = mask.expand(batch, -1)
+    if total <= width:
+        everything = torch.arange(total, device=query.device).expand(batch, -1)
+        return _ranked(_masked(score_facts(query, keys), mask), everything, k)
+    with torch.no_grad():
+        floor, index = _candidates(query, keys, width, mask, block)
+    chosen = gather_facts(keys, index)
+    seen = None if mask is None else mask.gather(1, index)
+    scores, best = _ranked(_masked(score_facts(query, chosen), seen), index, k)
+    if mask is not None:
+        best = _with_hidden(best, scores, mask)
+    # Beyond the candidates nothing scores more than this; below -inf there is nothing to see.
+    highest = floor + _rounding(query, chosen, keys)
+    certain = (scores[:, -1] > highest) | floor.isneginf()
+    if bool(certain.all()):
+        return scores, best
+    doubtful = (~certain).nonzero()[:, 0]
+    with torch.no_grad():
+        exact = _exact_top_k(
+            query[doubtful],
+            keys if keys.dim() == 2 else keys[doubtful],
+            k,
+            None if mask is None else mask[doubtful],
+        )
+    best = best.index_copy(0, doubtful, exact)
+    seen = None if mask is None else mask.gather(1, best)
+    return _masked(score_facts(query, gather_facts(keys, best)), seen), best
+
+
+def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
+    return scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+
+
+def _ranked(scores: Tensor, index: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best of some facts that stand in their order, (B, n) each."""
+    scores, order = scores.sort(dim=1, descending=True, stable=True)
+    return scores[:, :k], index.gather(1, order[:, :k])
+
+
+def _with_hidden(best: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """Fill up rows that see fewer than k facts with the first ones hidden from them."""
+    for row in scores[:, -1].isneginf().nonzero()[:, 0].tolist():
+        visible = int(scores[row].isfinite().sum())
+        hidden = (~mask[row]).nonzero()[:, 0]
+        best[row, visible:] = hidden[: best.shape[1] - visible]
+    return best
+
+
+def _candidates(
+    query: Tensor, keys: Tensor, width: int, mask: Tensor | None, block: int
+) -> tuple[Tensor, Tensor]:
+    """Scan all facts for the ``width`` best of each row, up to rounding.
+
+    Returns:
+        The lowest score among them, (B,), float32, and their indices in ascending order,
+        (B, width).
+    """
+    batch, total = query.shape[0], keys.shape[-2]
+    best = query.new_zeros((batch, 0), dtype=torch.float32)
+    index = torch.zeros((batch, 0), dtype=torch.long, device=query.device)
     for start in range(0, total, block):
-        scores = score_facts(query, keys[..., start : start + block, :])
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, start : start + block], -torch.inf)
-        index = torch.arange(start, start + scores.shape[1], device=query.device)
-        scores = torch.cat([best, scores], dim=1)
-        index = torch.cat([best_index, index.expand(query.shape[0], -1)], dim=1)
-        best, order = scores.sort(dim=1, descending=True, stable=True)
-        best, order = best[:, :k], order[:, :k]
-        best_index = index.gather(1, order)
-    return best, best_index
+        part = keys[..., start : start + block, :]
+        seen = None if mask is None else mask[:, start : start + block]
+        scores = _masked(_scanned(query, part), seen)
+        scores, found = scores.topk(min(width, scores.shape[1]), dim=1, sorted=False)
+        best = torch.cat([best, scores], dim=1)
+        index = torch.cat([index, found + start], dim=1)
+        if best.shape[1] > width:
+            best, order = best.topk(width, dim=1, sorted=False)
+            index = index.gather(1, order)
+    return best.amin(1), index.sort(dim=1).values
+
+
+def _scanned(query: Tensor, keys: Tensor) -> Tensor:
+    """Scores of a block, up to rounding, (B, n), float32."""
+    if _scans_as_stored(keys):
+        # Of unit length, so that half precision holds whatever the query's size.
+        size: Tensor = query.float().norm(dim=1, keepdim=True)
+        size = size.clamp_min(torch.finfo(torch.float32).tiny)
+        unit = (query.float() / size).to(keys.dtype)
+        return _products(unit, keys).float() * size
+    query = query.float()
+    if keys.dtype == torch.float32:
+        return _products(query, keys)
+    scores = query.new_empty((query.shape[0], keys.shape[-2]))
+    held = query.new_empty((*keys.shape[:-2], min(_CONVERTED, keys.shape[-2]), keys.shape[-1]))
+    for start in range(0, keys.shape[-2], _CONVERTED):
+        part = keys[..., start : start + _CONVERTED, :]
+        single = held[..., : part.shape[-2], :].copy_(part)
+        scores[:, start : start + _CONVERTED] = _products(query, single)
+    return scores
+
+
+def _products(query: Tensor, keys: Tensor) -> Tensor:
+    if keys.dim() == 2:
+        return query @ keys.T
+    return (keys @ query.unsqueeze(-1)).squeeze(-1)
+
+
+def _scans_as_stored(keys: Tensor) -> bool:
+    # A CPU converts half precision to single about as fast as it reads it; converting it to
+    # bfloat16 takes five times as long, though products are quicker then.
+    return keys.device.type != "cpu" and keys.dtype in (torch.float16, torch.bfloat16)
+
+
+def _rounding(query: Tensor, chosen: Tensor, keys: Tensor) -> Tensor:
+    """By how much a scan's score and an exact one may differ, (B,), float32."""
+    stored = _scans_as_stored(keys)
+    precision = torch.finfo(keys.dtype if stored else torch.float32).eps
+    # Rounding the query and the score, and adding up E products in single precision.
+    steps = 2.0 * precision + keys.shape[-1] * torch.finfo(torch.float32).eps
+    longest: Tensor = chosen.float().norm(dim=-1).amax(1)
+    size: Tensor = query.detach().float().norm(dim=1)
+    return steps * size * longest
+
+
+def _exact_top_k(query: Tensor, keys: Tensor, k: int, mask: Tensor | None) -> Tensor:
+    """Indices of the k best facts, (B, k), every one scored exactly."""
+    batch, total = query.shape[0], keys.shape[-2]
+    best = query.new_zeros((batch, 0), dtype=torch.float32)
+    index = torch.zeros((batch, 0), dtype=torch.long, device=query.device)
+    step = max(1, _EXACT // batch)
+    for start in range(0, total, step):
+        seen = None if mask is None else mask[:, start : start + step]
+        scores = _masked(score_facts(query, keys[..., start : start + step, :]), seen)
+        here = torch.arange(start, start + scores.shape[1], device=query.device)
+        best, index = _ranked(
+            torch.cat([best, scores], dim=1),
+            torch.cat([index, here.expand(batch, -1)], dim=1),
+            k,
+        )
+    return index
 
 
 def gather_facts(facts: Tensor, index: Tensor) -> Tensor:

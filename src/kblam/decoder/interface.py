@@ -158,6 +158,9 @@ def _fact_part(
         )
     hidden, batch = state.hidden, query.shape[0]
     session.select(hidden)
+    if session.keys.dtype == torch.float16 != query.dtype:
+        # As the store keeps them; converted once for all layers and steps.
+        session.keys, session.values = session.keys.float(), session.values.float()
     config, parts = session.adapter.config, session.adapter.layer(state.index)
     if parts.query is not None:
         query = query_norm(module, parts.query(hidden), config.num_heads, config.head_dim)

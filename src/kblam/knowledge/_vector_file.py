@@ -1,0 +1,278 @@
+"""Vectors in a file beside the store, mapped into memory.
+
+The file repeats what the store's database holds, in the form in which it is read: opening it
+reads the identifiers only, and processes share the pages of the vectors. It is written whole
+under another name and then renamed, so that there is never a torn one. It is of one state of
+one store, and is brought up to that store's present state by the journal; whoever opens it
+checks the outcome against the digest that the database keeps of its facts. What does not fit is
+left alone, and the database is read instead.
+
+===========  ====================================================================================
+header       magic, CRC and length of a JSON object: whose vectors these are and how many
+rows         where the store keeps each fact, int64 (M)
+digests      the facts' digests, int64 (M)
+ends         where each identifier ends, int64 (M)
+identifiers  one after another, UTF-8
+keys         float16 (C, E) of which the first M are there, the others room to grow
+values       float16 (C, E)
+===========  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import mmap
+import os
+import struct
+import tempfile
+import time
+import uuid
+import weakref
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kblam.knowledge._fact_ids import FactIds
+
+__all__ = ["Content", "Header", "Stored", "VectorFile", "keep", "opened", "scratch"]
+
+Half = npt.NDArray[np.float16]
+Int = npt.NDArray[np.int64]
+
+_MAGIC = b"KBLMVEC1"
+_START = struct.Struct("<8sII")
+_PAGE = 4096
+# Room for facts that come, as a share of those there are.
+_SLACK = 1 / 16
+# A writer that takes longer than this was killed.
+_ABANDONED = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Whose vectors a file holds.
+
+    Attributes:
+        store: The store's identity.
+        encoder: The encoder's name.
+        dimension: E.
+        sequence: The journal's position at the state it holds.
+        count: M.
+        capacity: C.
+        letters: Bytes of all identifiers.
+        index_crc: Checksum of everything before the keys but the header.
+    """
+
+    store: str
+    encoder: str
+    dimension: int
+    sequence: int
+    count: int
+    capacity: int
+    letters: int
+    index_crc: int
+
+    def offsets(self, start: int) -> tuple[int, int, int]:
+        """Where keys and values begin and the file ends, if rows begin at ``start``."""
+        vectors = 2 * self.capacity * self.dimension
+        keys = _aligned(start + 24 * self.count + self.letters)
+        values = _aligned(keys + vectors)
+        return keys, values, values + vectors
+
+
+class _Handle:
+    """Keeps a file open for as long as somebody holds this.
+
+    Args:
+        file: The file, which its owner may close.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.number = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorFile:
+    """An open file of vectors; it stays what it is when another takes its name.
+
+    Attributes:
+        file: Keeps it open.
+        header: What it holds.
+        start: Where the rows begin.
+    """
+
+    file: _Handle
+    header: Header
+    start: int
+
+    def map(self) -> tuple[Half, Half]:
+        """Map keys and values, (C, E) each. Writing to them changes this mapping alone."""
+        keys, values, size = self.header.offsets(self.start)
+        # One file, however often it is mapped: only pages that are written to are copied.
+        mapped = mmap.mmap(self.file.number, size, access=mmap.ACCESS_COPY)
+        shape = (self.header.capacity, self.header.dimension)
+        return (
+            np.frombuffer(mapped, "<f2", shape[0] * shape[1], keys).reshape(shape),
+            np.frombuffer(mapped, "<f2", shape[0] * shape[1], values).reshape(shape),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a file holds beside the vectors.
+
+    Attributes:
+        file: The file.
+        ids: The facts' identifiers.
+        rows: Where the store keeps them, ascending (M).
+        digests: Their digests (M).
+    """
+
+    file: VectorFile
+    ids: FactIds
+    rows: Int
+    digests: Int
+
+
+def beside(database: Path, encoder: str) -> Path:
+    """Return the name of the file of one store's vectors under one encoder."""
+    mark = blake2b(encoder.encode(), digest_size=4).hexdigest()
+    return database.with_name(f"{database.name}-vectors-{mark}")
+
+
+def opened(database: Path, store: str, encoder: str, dimension: int) -> Stored | None:
+    """Open the file of a store's vectors; None if there is none that can be trusted."""
+    with (
+        suppress(OSError, ValueError, TypeError, struct.error),
+        beside(database, encoder).open("rb") as file,
+    ):
+        stored = _read(file)
+        header = stored.file.header
+        if (header.store, header.encoder, header.dimension) == (store, encoder, dimension):
+            return stored
+    return None
+
+
+def _read(file: IO[bytes]) -> Stored:
+    """Read all but the vectors.
+
+    Raises:
+        ValueError: The file is not whole.
+    """
+    magic, crc, length = _START.unpack(file.read(_START.size))
+    text = file.read(length) if magic == _MAGIC else b""
+    if magic != _MAGIC or zlib.crc32(text) != crc:
+        raise ValueError("Expected a file of vectors, got something else.")
+    header = Header(**json.loads(text))
+    start = _aligned(_START.size + length)
+    if os.fstat(file.fileno()).st_size != header.offsets(start)[2]:
+        raise ValueError("Expected a whole file of vectors, got a part of one.")
+    file.seek(start)
+    index = file.read(24 * header.count + header.letters)
+    if zlib.crc32(index) != header.index_crc:
+        raise ValueError("Expected a file of vectors as it was written, got a changed one.")
+    numbers = np.frombuffer(index, "<i8", 3 * header.count).reshape(3, header.count)
+    rows, digests, ends = numbers.astype(np.int64)
+    ids = FactIds(index[24 * header.count :], ends)
+    return Stored(VectorFile(_Handle(file), header, start), ids, rows, digests)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is to be written: see :class:`Stored`; keys and values are (M, E)."""
+
+    store: str
+    encoder: str
+    sequence: int
+    ids: FactIds
+    rows: Int
+    digests: Int
+    keys: Half
+    values: Half
+
+
+def keep(database: Path, content: Content) -> VectorFile | None:
+    """Write a store's vectors beside it; None where the folder or disk does not allow it."""
+    target = beside(database, content.encoder)
+    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
+    with suppress(OSError):
+        _remove_abandoned(target)
+        with temporary.open("x+b") as file:
+            try:
+                if hasattr(os, "fchmod"):
+                    # Vectors and identifiers tell about the facts: nobody else may read them.
+                    os.fchmod(file.fileno(), database.stat().st_mode & 0o777)
+                header, start = _write(file, content)
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            return VectorFile(_Handle(file), header, start)
+    return None
+
+
+def scratch(database: Path, content: Content) -> VectorFile | None:
+    """Write vectors to a file without a name, for this process alone."""
+    with suppress(OSError), tempfile.TemporaryFile(dir=database.parent) as file:
+        header, start = _write(file, content)
+        file.flush()
+        return VectorFile(_Handle(file), header, start)
+    return None
+
+
+def _write(file: IO[bytes], content: Content) -> tuple[Header, int]:
+    count, dimension = content.keys.shape
+    numbers = np.stack([content.rows, content.digests, content.ids.ends]).astype("<i8")
+    index = (numbers.tobytes(), content.ids.packed)
+    header = Header(
+        store=content.store,
+        encoder=content.encoder,
+        dimension=dimension,
+        sequence=content.sequence,
+        count=count,
+        capacity=count + int(_SLACK * count) + 1024,
+        letters=len(content.ids.packed),
+        index_crc=zlib.crc32(index[1], zlib.crc32(index[0])),
+    )
+    text = json.dumps(asdict(header)).encode()
+    start = _aligned(_START.size + len(text))
+    file.write(_START.pack(_MAGIC, zlib.crc32(text), len(text)) + text)
+    file.seek(start)
+    for part in index:
+        file.write(part)
+    keys, values, size = header.offsets(start)
+    for offset, vectors in ((keys, content.keys), (values, content.values)):
+        file.seek(offset)
+        for part in _pieces(vectors):
+            file.write(part)
+    file.truncate(size)  # the room to grow takes no space on the disk
+    return header, start
+
+
+def _pieces(vectors: Half) -> Iterator[Any]:
+    step = 16_384
+    for begin in range(0, len(vectors), step):
+        yield np.ascontiguousarray(vectors[begin : begin + step], "<f2").data
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what killed writers left."""
+    for path in target.parent.glob(f"{glob.escape(target.name)}.*.tmp"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // _PAGE) * _PAGE

@@ -41,6 +41,7 @@ SELECT :encoder, :text, :vector
 WHERE EXISTS (SELECT 1 FROM facts WHERE key_text = :text)
    OR EXISTS (SELECT 1 FROM facts WHERE value_text = :text)
 """
+_THROUGH = "UPDATE encoders SET through = max(through, :through) WHERE encoder = :encoder"
 
 
 def encode_facts(
@@ -58,12 +59,12 @@ def encode_facts(
     with bar:
         for start in range(0, len(pending), batch_size):
             rows = pending[start : start + batch_size]
-            _encode_rows(database, embedder, encoder, rows)
+            last = start + batch_size >= len(pending)
+            _encode_rows(database, embedder, encoder, rows, sequence if last else None)
             bar.update(len(rows))
-    with database.write() as connection:
-        connection.execute(
-            "UPDATE encoders SET through = max(through, ?) WHERE encoder = ?", (sequence, encoder)
-        )
+    if not pending:
+        with database.write() as connection:
+            connection.execute(_THROUGH, {"encoder": encoder, "through": sequence})
     return len(pending)
 
 
@@ -89,13 +90,25 @@ def _encoder(database: Database, embedder: TextEmbedder) -> tuple[int, int]:
     return encoder, through
 
 
-def _encode_rows(database: Database, embedder: TextEmbedder, encoder: int, rows: list[int]) -> None:
-    """Embed the texts of some facts, outside of any transaction, and write them in one."""
+def _encode_rows(
+    database: Database, embedder: TextEmbedder, encoder: int, rows: list[int], through: int | None
+) -> None:
+    """Embed the texts of some facts, outside of any transaction, and write them in one.
+
+    Args:
+        database: The store.
+        embedder: Embeds the texts.
+        encoder: Its number.
+        rows: The facts.
+        through: Up to where in the journal all facts have vectors with these; None: not known.
+    """
     with database.read() as connection:
         texts = _missing_texts(connection, encoder, rows)
-    if not texts:
+    if not texts and through is None:
         return
-    vectors = _checked(embedder, embedder.encode(list(texts.values())), len(texts))
+    vectors: npt.NDArray[Any] = np.empty((0, embedder.dimension))
+    if texts:
+        vectors = _checked(embedder, embedder.encode(list(texts.values())), len(texts))
     with database.write() as connection:
         connection.executemany(
             _INSERT,
@@ -104,6 +117,9 @@ def _encode_rows(database: Database, embedder: TextEmbedder, encoder: int, rows:
                 for text, vector in zip(texts, vectors, strict=True)
             ),
         )
+        if through is not None:
+            # With the last vectors: a commit waits for the disk.
+            connection.execute(_THROUGH, {"encoder": encoder, "through": through})
 
 
 def _missing_texts(connection: sqlite3.Connection, encoder: int, rows: list[int]) -> dict[int, str]:

@@ -1,0 +1,203 @@
+"""End to end: time to the first token and per new token, as ratios to the base without facts.
+
+    python benchmarks/latency.py --num-facts 1000 10000 100000 --json OUT --plot OUT.png
+
+Four ways to answer one question, in turn, again and again in one process, so that whatever else the
+machine does falls on all of them: the base model without facts; kblam with all facts attached;
+retrieval of five facts into the prompt of the base model (RAG), its retriever's time counted; and
+the published form of rectangular attention (``published_form.py``). Facts are made up and have
+random unit vectors; questions are embedded by the real encoder, each anew.
+
+Ratios are medians over the rounds of the time divided by the base's in the same round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from attention_cost import QUESTION, RandomFactVectors, Timing
+from published_form import PublishedForm
+
+from kblam.config import GenerationOptions
+from kblam.encoding import SentenceEncoder
+from kblam.evaluation.prompts import WORDINGS, messages
+from kblam.evaluation.result import versions
+from kblam.evaluation.retrieval import DenseRetriever
+from kblam.knowledge import KnowledgeStore, Triple
+from kblam.model import KBLaM
+from kblam.weights import DEFAULT_BASE, DEFAULT_ENCODER
+
+_MARK = "benchmark item "
+_RETRIEVED = 5
+
+
+def timed(
+    model: KBLaM, question: str, new_tokens: int, prompt: Callable[[str], Any] = str
+) -> Timing:
+    """Ask once; making the prompt counts as time to the first token."""
+    started = time.perf_counter()
+    answer = model.ask(prompt(question), GenerationOptions(max_new_tokens=new_tokens))
+    total = time.perf_counter() - started
+    # The retriever and the reading of the store come before the answer's own clock starts.
+    first = total - answer.seconds + answer.time_to_first_token
+    return Timing(first, (total - first) / max(answer.usage.output_tokens - 1, 1))
+
+
+def retrieval(facts: Sequence[Triple], encoder: RandomFactVectors) -> Callable[[str], Any]:
+    """Make the function that turns a question into a prompt with the facts found for it."""
+    retriever = DenseRetriever(facts, encoder)
+
+    def prompt(question: str) -> list[dict[str, str]]:
+        found = [fact.statement for fact in retriever.search(question, _RETRIEVED)]
+        return messages(WORDINGS["context"], question=question, facts=found, refusal="")
+
+    return prompt
+
+
+def measure(
+    model: KBLaM, bare: KBLaM, num_facts: int, folder: Path, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Measure one number of facts."""
+    facts = [Triple(f"{_MARK}{i}", "code", f"{_MARK}{i}") for i in range(num_facts)]
+    encoder = RandomFactVectors(model.encoder)
+    with KnowledgeStore(folder / f"{num_facts}.db") as store:
+        if len(store) != num_facts:
+            store.add(facts)
+        store.encode(model.encoder, batch_size=4096)
+        attached = model.with_options().attach(store)
+        prompt = retrieval(facts, encoder)
+        new_tokens = arguments.new_tokens
+        ways: dict[str, Callable[[str], Timing]] = {
+            "base": lambda question: timed(bare, question, new_tokens),
+            "kblam": lambda question: timed(attached, question, new_tokens),
+            "rag": lambda question: timed(bare, question, new_tokens, prompt),
+        }
+        if num_facts <= arguments.published_up_to:
+            published = PublishedForm(bare.base, num_facts)
+
+            def ask_published(question: str) -> Timing:
+                with published.reading():
+                    return timed(bare, question, arguments.published_tokens)
+
+            ways["published"] = ask_published
+        # The encoder remembers what it has embedded: every question is another one.
+        rounds = [
+            {
+                name: way(f"{QUESTION} (Question {num_facts + turn} by {name}.)")
+                for name, way in ways.items()
+            }
+            for turn in range(arguments.repeats + 1)
+        ]
+    return summary(num_facts, rounds[1:])  # the first round warms up
+
+
+def summary(num_facts: int, rounds: Sequence[dict[str, Timing]]) -> dict[str, Any]:
+    """Medians of the times, and of their ratios to the base in the same round."""
+    median = statistics.median
+    result: dict[str, Any] = {"num_facts": num_facts, "ways": {}}
+    for name in rounds[0]:
+        result["ways"][name] = {
+            "seconds_to_first_token": median(r[name].first for r in rounds),
+            "seconds_per_new_token": median(r[name].each for r in rounds),
+            "first_token_ratio": median(r[name].first / r["base"].first for r in rounds),
+            "new_token_ratio": median(r[name].each / r["base"].each for r in rounds),
+            "first_token_over_kblam": median(r[name].first / r["kblam"].first for r in rounds),
+            "new_token_over_kblam": median(r[name].each / r["kblam"].each for r in rounds),
+        }
+    return result
+
+
+def _table(result: dict[str, Any]) -> str:
+    lines = [f"{result['num_facts']:,} facts: to the first token, and per new token"]
+    lines += [
+        f"  {name:<10}{1000 * way['seconds_to_first_token']:8.0f} ms"
+        f"{way['first_token_ratio']:7.2f} x base{1000 * way['seconds_per_new_token']:9.1f} ms"
+        f"{way['new_token_ratio']:7.2f} x base"
+        for name, way in result["ways"].items()
+    ]
+    return "\n".join(lines)
+
+
+def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw both ratios over the number of facts."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    for axis, name, title in zip(
+        axes,
+        ("first_token_ratio", "new_token_ratio"),
+        ("time to the first token", "time per new token"),
+        strict=True,
+    ):
+        for way in ("kblam", "rag", "published"):
+            points = [(r["num_facts"], r["ways"][way][name]) for r in results if way in r["ways"]]
+            axis.loglog(*zip(*points, strict=True), marker="o", label=way)
+        axis.axhline(1.0, color="grey", linewidth=0.8)
+        axis.set(title=title, xlabel="facts", ylabel="times the base without facts")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Latency against the base without facts.")
+    parser.add_argument("--num-facts", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
+    parser.add_argument("--plot", type=Path, metavar="OUT", help="draw the ratios to this file")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds that count")
+    parser.add_argument("--new-tokens", type=int, default=17, help="length of the timed answers")
+    parser.add_argument("--published-tokens", type=int, default=5, help="the published form's")
+    parser.add_argument(
+        "--published-up-to", type=int, default=100_000, help="its facts take 46 KB each"
+    )
+    parser.add_argument("--stores", type=Path, help="a folder with the stores, made if missing")
+    parser.add_argument("--base-model", default=DEFAULT_BASE)
+    parser.add_argument("--adapter", default="default")
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="the adapter's")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print a table for each number of facts, and write the figures."""
+    parsed = parse(arguments)
+    model = KBLaM.from_pretrained(
+        parsed.base_model,
+        adapter=parsed.adapter,
+        encoder=RandomFactVectors(SentenceEncoder(parsed.encoder)),
+        # Made-up facts answer nothing: a refusal would end the answer before it is timed.
+        refusal_threshold=1.0,
+    )
+    bare = KBLaM.from_pretrained(parsed.base_model, adapter=None)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for num_facts in parsed.num_facts:
+            results.append(measure(model, bare, num_facts, parsed.stores or Path(folder), parsed))
+            print(_table(results[-1]), flush=True)
+    figures = {
+        "model": model.model_name,
+        "adapter": model.adapter_name,
+        "versions": versions(),
+        "dtype": str(model.base.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "prompt_tokens": model.count_tokens(QUESTION),
+        "repeats": parsed.repeats,
+        "results": results,
+    }
+    if parsed.json is not None:
+        parsed.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if parsed.plot is not None:
+        plot(results, parsed.plot)
+
+
+if __name__ == "__main__":
+    main()

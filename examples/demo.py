@@ -31,7 +31,7 @@ CONTINENTS = {
 }
 REAL_QUESTIONS = [
     "What is the capital of Burkina Faso?",
-    "Which currency does Bhutan use?",
+    "Which currency is used in Bhutan?",
     "How many people live in Tuvalu?",
     "What is the calling code of Kiribati?",
     "How large is the area of Mongolia?",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from kblam.cli._console import results
 from kblam.errors import ConfigError
@@ -71,8 +72,10 @@ def run_suite(
             f"{kept['kl_per_token']:.4f} nats per token, {kept['identical']:.0%} of the replies "
             f"identical, {kept['refused']:.0%} refused."
         )
+    # A path that is broken in two cannot be copied.
     results.print(
-        f"Tables: {folder / 'results.md'}; figures: {folder / 'results.json'}; plots beside."
+        Text(f"Tables: {folder / 'results.md'}; figures: {folder / 'results.json'}; plots beside."),
+        soft_wrap=True,
     )
 
 

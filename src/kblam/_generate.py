@@ -29,7 +29,7 @@ from kblam.decoder import FactInput, FactSession, Selection
 from kblam.decoder.grounding import CopiedSpan, CopyProcessor, ValueLookup, ValueTokens
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import GenerationWatch, cut_at_stop
-from kblam.encoding import Evidence, read_evidence
+from kblam.encoding import Evidence, encode_or_zero, read_evidence
 from kblam.knowledge import Fact
 
 __all__ = ["Generation", "Request"]
@@ -85,6 +85,8 @@ class Generation:
         self._encoded = encoded
         self._facts: list[list[Fact | None]] = []
         self._known: dict[int, Fact | None] = {}
+        self._asked = [question_of(messages) for messages in request.prompts]
+        self._before = [asked_before(messages) for messages in request.prompts]
         self._copy: CopyProcessor | None = None
         self._refuse: RefusalProcessor | None = None
         self._session: FactSession | None = None
@@ -138,13 +140,11 @@ class Generation:
         decoder, tap = engine.decoder, engine.tap
         if encoded is None or len(encoded) == 0 or decoder is None or tap is None:
             return processors
-        asked = self._encode([question_of(messages) for messages in self._request.prompts])
-        before = self._encode([asked_before(messages) for messages in self._request.prompts])
         facts = FactInput(
             encoded.keys,
             encoded.values,
-            encoder_query=asked,
-            context_query=before,
+            encoder_query=encode_or_zero(engine.encoder, self._asked).to(engine.model.device),
+            context_query=encode_or_zero(engine.encoder, self._before).to(engine.model.device),
             prompt_mask=prompts.attention_mask.bool(),
             evidence=self._evidence,
         )
@@ -171,15 +171,6 @@ class Generation:
             )
             processors.append(self._refuse)
         return processors
-
-    def _encode(self, texts: Sequence[str]) -> Tensor:
-        """Embed texts, (B, E); an empty one is zero."""
-        encoder = self._engine.encoder
-        found = np.zeros((len(texts), encoder.dimension), dtype=np.float32)
-        places = [place for place, text in enumerate(texts) if text]
-        if places:
-            found[places] = encoder.encode([texts[place] for place in places])
-        return torch.from_numpy(found).to(self._engine.model.device)
 
     def _lookup(self, selection: Selection) -> ValueLookup:
         facts = self._selected(selection)
@@ -209,20 +200,14 @@ class Generation:
 
     def _evidence(self, index: Tensor, visible: Tensor) -> Evidence:
         """What the words of the prompts say about the facts in their selections."""
-        prompts = self._request.prompts
-        repeats = max(1, index.shape[0] // len(prompts))
+        repeats = max(1, index.shape[0] // len(self._request.prompts))
         facts = [
             [fact if seen else None for fact, seen in zip(row, shown, strict=True)]
             for row, shown in zip(
                 self._read(index[::repeats].tolist()), visible[::repeats].tolist(), strict=True
             )
         ]
-        found = read_evidence(
-            [question_of(messages) for messages in prompts],
-            [asked_before(messages) for messages in prompts],
-            facts,
-            self._engine.encoder,
-        )
+        found = read_evidence(self._asked, self._before, facts, self._engine.encoder)
         return found.repeat(repeats).to(index.device)
 
     def _config(self, length: int) -> GenerationConfig:

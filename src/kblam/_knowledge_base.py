@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class EncodedFacts:
 class KnowledgeBase:
     """Keeps the encoded facts of a store in memory, by view.
 
+    Models on different weights, which do not wait for each other's lock, may share one.
+
     Args:
         store: The facts.
         encoder: Embeds what the store has no vectors for.
@@ -55,9 +58,14 @@ class KnowledgeBase:
         self._encoder = encoder
         self._device = device
         self._facts: dict[View | None, EncodedFacts] = {}
+        self._lock = threading.Lock()
 
     def read(self, view: View | None = None) -> EncodedFacts:
         """The facts as they are now; only what changed since the last call is embedded."""
+        with self._lock:
+            return self._read(view)
+
+    def _read(self, view: View | None) -> EncodedFacts:
         self.store.refresh()
         held = self._facts.get(view)
         current = held is not None and held.fingerprint == self.store.fingerprint

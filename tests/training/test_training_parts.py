@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny_kblam import make_adapter
 
+from kblam._digest import weights_digest
 from kblam._engine import Engine
 from kblam.decoder import KnowledgeAdapter, attention_layout
 from kblam.errors import ConfigError
@@ -17,7 +18,7 @@ from kblam.training.corpus import Corpus, embed
 from kblam.training.general import general_prompts
 from kblam.training.objective import last_hidden
 from kblam.training.retrieval import cache_hidden, retrieval_loss, train_selection
-from kblam.training.trainer import fingerprint, knowledge_config
+from kblam.training.trainer import knowledge_config
 
 
 @pytest.fixture
@@ -172,14 +173,14 @@ class TestConfiguration:
         assert TrainingConfig(seed=1).data_key() != key
         assert TrainingConfig(first_layer=3).data_key() != key
 
-    def test_a_fingerprint_sees_one_number(self, engine: Engine) -> None:
-        before = fingerprint(engine.model)
+    def test_a_digest_of_weights_sees_one_number(self, engine: Engine) -> None:
+        before = weights_digest(engine.model)
         weight = next(engine.model.parameters()).data
         old = weight[0, 0].item()
         weight[0, 0] += 1.0
-        assert fingerprint(engine.model) != before
+        assert weights_digest(engine.model) != before
         weight[0, 0] = old
-        assert fingerprint(engine.model) == before
+        assert weights_digest(engine.model) == before
 
 
 def test_padding_does_not_change_a_row(engine: Engine, corpus: Corpus) -> None:

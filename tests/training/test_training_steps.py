@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny_kblam import make_adapter
 
+from kblam._digest import weights_digest
 from kblam._engine import Engine
 from kblam.decoder import KnowledgeAdapter, attach
 from kblam.training import TrainingConfig
@@ -14,7 +15,7 @@ from kblam.training.batches import IGNORED, Example, question_example
 from kblam.training.corpus import Corpus
 from kblam.training.general import General
 from kblam.training.objective import head_logits, last_hidden
-from kblam.training.trainer import Trainer, fingerprint
+from kblam.training.trainer import Trainer
 
 CONFIG = TrainingConfig(batch_size=8, candidates=16, top_k=4, instructions_per_batch=2)
 
@@ -78,7 +79,7 @@ class TestDraw:
 
 class TestLosses:
     def test_only_the_adapter_learns(self, trainer: Trainer, engine: Engine) -> None:
-        before = fingerprint(engine.model)
+        before = weights_digest(engine.model)
         losses = trainer.losses(*trainer.draw(0))
         numbers = losses.numbers()
         assert list(numbers) == ["words", "copy", "selection", "refusal", "divergence"]
@@ -87,7 +88,7 @@ class TestLosses:
         assert all(parameter.grad is None for parameter in engine.model.parameters())
         without = [n for n, p in trainer.decoder.adapter.named_parameters() if p.grad is None]
         assert without == []
-        assert fingerprint(engine.model) == before
+        assert weights_digest(engine.model) == before
 
     def test_the_total_is_the_weighted_sum(self, trainer: Trainer) -> None:
         losses = trainer.losses(*trainer.draw(0))

@@ -7,7 +7,7 @@ from kblam.encoding.embedder import (
     SentenceEncoder,
     as_embedder,
 )
-from kblam.encoding.evidence import Evidence, read_evidence
+from kblam.encoding.evidence import Evidence, encode_or_zero, read_evidence
 
 __all__ = [
     "Evidence",
@@ -16,5 +16,6 @@ __all__ = [
     "LlamaIndexEmbedder",
     "SentenceEncoder",
     "as_embedder",
+    "encode_or_zero",
     "read_evidence",
 ]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from kblam.knowledge import TextEmbedder, Triple
 
-__all__ = ["NUM_NAMED", "Evidence", "read_evidence", "without_names"]
+__all__ = ["NUM_NAMED", "Evidence", "encode_or_zero", "read_evidence", "without_names"]
 
 NUM_NAMED = 4
 _WORD = re.compile(r"[^\W_]+")
@@ -87,6 +87,15 @@ def _folded(text: str) -> str:
     """Lower case without accents: people type "Jose" for "José"."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(sign for sign in decomposed if not unicodedata.combining(sign))
+
+
+def encode_or_zero(encoder: TextEmbedder, texts: Sequence[str]) -> Tensor:
+    """Embed N texts, (N, E); an empty one is zero, as it says nothing."""
+    found = torch.zeros(len(texts), encoder.dimension)
+    places = [place for place, text in enumerate(texts) if text]
+    if places:
+        found[places] = torch.from_numpy(encoder.encode([texts[place] for place in places]))
+    return found
 
 
 def without_names(question: str, names: Sequence[str]) -> str:

@@ -15,7 +15,6 @@ from kblam._engine import Engine
 from kblam.config import KnowledgeConfig
 from kblam.decoder import FactInput, KnowledgeAdapter, attach
 from kblam.decoder.refusal import refusal_features
-from kblam.encoding import Evidence
 from kblam.training.batches import Batch, collate, question_example
 from kblam.training.corpus import Corpus, corpus_evidence
 from kblam.training.objective import last_hidden
@@ -169,12 +168,6 @@ def _facts(
     """A knowledge base of its own for each question."""
     device = engine.model.device
     keep = torch.stack([_base(corpus, row, num_facts, seed) for row in rows])
-    texts = [(corpus.questions[row].question, corpus.questions[row].before) for row in rows]
-
-    def evidence(index: Tensor, seen: Tensor) -> Evidence:
-        chosen = keep.gather(1, index.cpu())
-        return corpus_evidence(engine.encoder, corpus, texts, chosen, seen.cpu()).to(device)
-
     everything = num_facts >= len(corpus.facts)
     chosen = torch.arange(len(corpus.facts)) if everything else keep
     return FactInput(
@@ -183,7 +176,7 @@ def _facts(
         encoder_query=corpus.asked[rows].to(device),
         context_query=corpus.context[rows].to(device),
         prompt_mask=batch.prompt_mask,
-        evidence=evidence,
+        evidence=corpus_evidence(engine.encoder, corpus, corpus.texts(rows), keep),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from kblam.encoding import Evidence, read_evidence
+from kblam.encoding import Evidence, encode_or_zero, read_evidence
 from kblam.knowledge import TextEmbedder, Triple
 from kblam.training.data import (
     TrainingQuestion,
@@ -54,6 +54,10 @@ class Corpus:
     entity_of: Tensor
     made_of: str = ""
 
+    def texts(self, questions: Sequence[int]) -> list[tuple[str, str]]:
+        """What is asked, and what was asked before, of some questions."""
+        return [(self.questions[q].question, self.questions[q].before) for q in questions]
+
 
 def embed(encoder: TextEmbedder, texts: Sequence[str], label: str, *, batch: int = 4096) -> Tensor:
     """Embed texts once each, with a progress bar.
@@ -74,27 +78,30 @@ def embed(encoder: TextEmbedder, texts: Sequence[str], label: str, *, batch: int
 
 
 def corpus_evidence(
-    encoder: TextEmbedder,
-    corpus: Corpus,
-    texts: Sequence[tuple[str, str]],
-    chosen: Tensor,
-    visible: Tensor,
-) -> Evidence:
-    """What the words of prompts say about facts of the corpus.
+    encoder: TextEmbedder, corpus: Corpus, texts: Sequence[tuple[str, str]], offered: Tensor
+) -> Callable[[Tensor, Tensor], Evidence]:
+    """What the words of prompts say about facts of the corpus, as a session asks for it.
 
     Args:
         encoder: Embeds; it should cache.
         corpus: The facts.
-        texts: Of each prompt, what is asked and what was asked before.
-        chosen: Fact indices, (B, k).
-        visible: True on those that may be seen, (B, k).
+        texts: Of each of B prompts, what is asked and what was asked before.
+        offered: Indices of the facts that the prompts were given, (B, K).
+
+    Returns:
+        A function of places among the facts offered, (B, k), and of which of them may be seen.
     """
-    facts = [
-        [corpus.facts[index] if seen else None for index, seen in zip(row, shown, strict=True)]
-        for row, shown in zip(chosen.tolist(), visible.tolist(), strict=True)
-    ]
-    asked, before = zip(*texts, strict=True)
-    return read_evidence(asked, before, facts, encoder)
+
+    def evidence(places: Tensor, visible: Tensor) -> Evidence:
+        chosen = offered.gather(1, places.cpu())
+        facts = [
+            [corpus.facts[index] if seen else None for index, seen in zip(row, shown, strict=True)]
+            for row, shown in zip(chosen.tolist(), visible.tolist(), strict=True)
+        ]
+        asked, before = zip(*texts, strict=True)
+        return read_evidence(asked, before, facts, encoder).to(places.device)
+
+    return evidence
 
 
 def build_corpus(
@@ -127,7 +134,7 @@ def build_corpus(
             "keys": embed(encoder, [fact.key_text for fact in facts], f"{split} keys"),
             "values": embed(encoder, [fact.value_text for fact in facts], f"{split} values"),
             "asked": embed(encoder, [q.question for q in questions], f"{split} questions"),
-            "context": _context(encoder, questions),
+            "context": encode_or_zero(encoder, [q.before for q in questions]),
         }
         cache.parent.mkdir(parents=True, exist_ok=True)
         # Rounded at once: a resumed run reads the same numbers as the one that was cut.
@@ -161,13 +168,3 @@ def _read(cache: Path, made_of: str) -> dict[str, Tensor] | None:
             _log.warning("The embeddings cached in %s are of other data; embedding again.", cache)
             return None
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-
-
-def _context(encoder: TextEmbedder, questions: Sequence[TrainingQuestion]) -> Tensor:
-    """What was asked before each question, embedded, (N, E); zero where nothing was."""
-    found = torch.zeros(len(questions), encoder.dimension)
-    places = [place for place, question in enumerate(questions) if question.before]
-    if places:
-        texts = [questions[place].before for place in places]
-        found[places] = embed(encoder, texts, "earlier questions")
-    return found

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from kblam import adapter as adapters
+from kblam._digest import weights_digest
 from kblam._engine import Engine, load_base_model
 from kblam.config import DEFAULT_REFUSAL
 from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach, attention_layout
@@ -27,7 +28,7 @@ from kblam.training.corpus import Corpus, build_corpus
 from kblam.training.curve import plot_curve
 from kblam.training.general import general_prompts
 from kblam.training.retrieval import cache_hidden, train_selection
-from kblam.training.trainer import Trainer, fingerprint, knowledge_config
+from kblam.training.trainer import Trainer, knowledge_config
 
 __all__ = ["train"]
 
@@ -60,7 +61,7 @@ def train(config: TrainingConfig) -> Path:
     # the adapter itself is trained in float32.
     model, tokenizer = load_base_model(config.base_model, device=device, dtype=torch.bfloat16)
     engine = Engine(model, tokenizer, config.base_model, None, config.encoder)
-    before = fingerprint(model)
+    before = weights_digest(model)
     torch.manual_seed(config.seed)
     adapter = KnowledgeAdapter(
         knowledge_config(config, model, engine.encoder), attention_layout(model)
@@ -76,7 +77,7 @@ def train(config: TrainingConfig) -> Path:
         _first_stage(config, trainer, cache, curve)
     _second_stage(config, accelerator, trainer, validation, curve, output)
     trainer.decoder.detach()
-    if fingerprint(model) != before:
+    if weights_digest(model) != before:
         raise KBLaMError("The base model's weights changed in training. Report this as a bug.")
     if accelerator.is_main_process:
         calibrated = calibrate(engine, adapter, validation, seed=config.seed)

@@ -156,9 +156,8 @@ def retrieval_loss(
     scores, seen = hard.gather(1, best), visible.gather(1, best)
     if adapter.match is not None:
         similarity = (keys @ asked.unsqueeze(-1)).squeeze(-1).gather(1, best)
-        texts = [(corpus.questions[q].question, corpus.questions[q].before) for q in questions]
-        evidence = corpus_evidence(encoder, corpus, texts, chosen.gather(1, best.cpu()), seen.cpu())
-        scores = torch.where(seen, scores + adapter.match(evidence.to(device), similarity), scores)
+        evidence = corpus_evidence(encoder, corpus, corpus.texts(questions), chosen)(best, seen)
+        scores = torch.where(seen, scores + adapter.match(evidence, similarity), scores)
         found = gold.gather(1, best)
         # A gold fact that the query did not rank among them cannot be ranked first here.
         fair = found.any(1) | ~gold.any(1)

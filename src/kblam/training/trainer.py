@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from kblam._engine import Engine
 from kblam.config import DEFAULT_REFUSAL, KnowledgeConfig, SelectionConfig
 from kblam.decoder import AttachedDecoder, FactInput, attention_layout
-from kblam.encoding import Evidence
 from kblam.knowledge import TextEmbedder
 from kblam.training.batches import collate, question_example
 from kblam.training.candidates import choose_candidates
@@ -25,7 +22,7 @@ from kblam.training.data import TrainingQuestion
 from kblam.training.general import General
 from kblam.training.objective import Losses, base_log_probs, compute_losses, last_hidden
 
-__all__ = ["Trainer", "fingerprint", "knowledge_config"]
+__all__ = ["Trainer", "knowledge_config"]
 
 
 # Batches whose questions are sorted by length together.
@@ -35,15 +32,6 @@ _STRETCH = 32
 def _length(question: TrainingQuestion) -> int:
     texts = [question.question, question.system or "", *(text for _, text in question.history)]
     return sum(map(len, texts)) + 20 * len(question.gold)
-
-
-def fingerprint(model: PreTrainedModel) -> str:
-    """A digest of a model's weights, to prove that they did not change."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def knowledge_config(
@@ -148,19 +136,13 @@ class Trainer:
         )
         gold[len(questions) :] = False
         asked, context = corpus.asked[questions], corpus.context[questions]
-        texts = [(corpus.questions[q].question, corpus.questions[q].before) for q in questions]
+        texts = corpus.texts(questions)
         if general:
             prompts = [self.general[index].text for index in general]
             texts += [(text, "") for text in prompts]
             asked = torch.cat([asked, torch.from_numpy(engine.encoder.encode(prompts))])
             context = torch.cat([context, torch.zeros(len(general), context.shape[1])])
         batch = collate(examples, engine.pad_token, device)
-
-        def evidence(index: Tensor, seen: Tensor) -> Evidence:
-            chosen = candidates.gather(1, index.cpu())
-            found = corpus_evidence(engine.encoder, corpus, texts, chosen, seen.cpu())
-            return found.to(device)
-
         facts = FactInput(
             corpus.keys[candidates].to(device),
             corpus.values[candidates].to(device),
@@ -168,7 +150,7 @@ class Trainer:
             encoder_query=asked.to(device),
             context_query=context.to(device),
             prompt_mask=batch.prompt_mask,
-            evidence=evidence,
+            evidence=corpus_evidence(engine.encoder, corpus, texts, candidates),
         )
         base: Any = base_log_probs(model, batch)
         with self.decoder.facts(facts) as session:

@@ -21,7 +21,7 @@ from transformers import (
 from kblam import adapter as adapters
 from kblam._loading import quiet_loading
 from kblam.decoder import AttachedDecoder, attach
-from kblam.decoder.grounding import HiddenTap, ValueTokens
+from kblam.decoder.grounding import HiddenTap, SpanTokens
 from kblam.encoding import as_embedder
 from kblam.errors import AdapterMismatchError, ConfigError
 from kblam.knowledge import TextEmbedder
@@ -29,7 +29,7 @@ from kblam.weights import DEFAULT_ENCODER, resolve_base_model
 
 __all__ = ["Engine", "load_base_model", "load_engine"]
 
-_VALUE_CACHE = 65_536
+_SPAN_CACHE = 65_536
 # What byte-level and SentencePiece vocabularies write for white space.
 _SPACES = ("\u0120", "\u010a", "\u0109", "\u2581")
 _ENGINES: weakref.WeakValueDictionary[tuple[Any, ...], Engine] = weakref.WeakValueDictionary()
@@ -88,7 +88,7 @@ class Engine:
         self.tap: HiddenTap | None = None
         self._encoder: TextEmbedder | None = None
         self._encoder_name: Any = encoder
-        self._values: OrderedDict[str, ValueTokens] = OrderedDict()
+        self._spans: OrderedDict[str, SpanTokens] = OrderedDict()
         self._opens: dict[int, bool] = {}
         self._continuations: Tensor | None = None
         if adapter is not None:
@@ -142,19 +142,19 @@ class Engine:
         pad = self.tokenizer.pad_token_id
         return int(pad) if pad is not None else next(iter(self.end_tokens), 0)
 
-    def value_tokens(self, value: str) -> ValueTokens:
-        """A value's tokens, at the start of a text and after a space."""
-        found = self._values.get(value)
+    def span_tokens(self, text: str) -> SpanTokens:
+        """The tokens of a text to copy, at the start of an answer and after a space."""
+        found = self._spans.get(text)
         if found is None:
             encode = self.tokenizer.encode
-            found = ValueTokens(
-                tuple(encode(value, add_special_tokens=False)),
-                tuple(encode(" " + value, add_special_tokens=False)),
-                value[-1:].isalnum(),
+            found = SpanTokens(
+                tuple(encode(text, add_special_tokens=False)),
+                tuple(encode(" " + text, add_special_tokens=False)),
+                text[-1:].isalnum(),
             )
-            self._values[value] = found
-            if len(self._values) > _VALUE_CACHE:
-                self._values.popitem(last=False)
+            self._spans[text] = found
+            if len(self._spans) > _SPAN_CACHE:
+                self._spans.popitem(last=False)
         return found
 
     def opens(self, token: int) -> bool:

@@ -24,9 +24,9 @@ from kblam._prompt import (
     tokenize,
 )
 from kblam.answer import Answer, AttentionTrace, Citation, ScoredFact, Usage
-from kblam.config import DEFAULT_REFUSAL, GenerationOptions, RefusalConfig
+from kblam.config import COPY_PARTS, DEFAULT_REFUSAL, GenerationOptions, RefusalConfig
 from kblam.decoder import FactInput, FactSession, Selection
-from kblam.decoder.grounding import CopiedSpan, CopyProcessor, ValueLookup, ValueTokens
+from kblam.decoder.grounding import CopiedSpan, CopyProcessor, SpanLookup, SpanTokens
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import GenerationWatch, cut_at_stop
 from kblam.encoding import Evidence, encode_or_zero, read_evidence
@@ -36,7 +36,8 @@ __all__ = ["Generation", "Request"]
 
 # Without copying nothing says which fact was read but selection itself.
 _CITE_ABOVE = 0.5
-_NOTHING = ValueTokens((), ())
+_NOTHING = SpanTokens((), ())
+_VALUE = COPY_PARTS.index("value")
 
 
 @dataclass(frozen=True)
@@ -172,13 +173,16 @@ class Generation:
             processors.append(self._refuse)
         return processors
 
-    def _lookup(self, selection: Selection) -> ValueLookup:
+    def _lookup(self, selection: Selection) -> SpanLookup:
         facts = self._selected(selection)
-        values = [
-            [self._engine.value_tokens(fact.value_text) if fact else _NOTHING for fact in row]
+        assert self._engine.decoder is not None
+        parts = self._engine.decoder.adapter.config.copied
+        tokens, opens = self._engine.span_tokens, self._engine.opens
+        texts = [
+            [tokens(_part(fact, part)) if fact else _NOTHING for fact in row for part in parts]
             for row in facts
         ]
-        return ValueLookup(values, self._engine.opens)
+        return SpanLookup(texts, opens)
 
     def _selected(self, selection: Selection) -> list[list[Fact | None]]:
         """The facts that each prompt selected."""
@@ -304,7 +308,7 @@ class Generation:
         batch = len(self._request.prompts)
         for span in self._copy.spans(row, batch, tuple(ids)):
             fact = facts[span.fact]
-            if fact is None:
+            if fact is None or span.part != _VALUE:
                 continue
             start, end = self._characters(ids, span)
             if end <= len(text):
@@ -336,6 +340,11 @@ class Generation:
             by_layer=by_layer.astype(np.float32),
             by_token=by_token,
         )
+
+
+def _part(fact: Fact, part: str) -> str:
+    text: str = getattr(fact, f"{part}_text")
+    return text
 
 
 def _row(attention: Tensor, positions: list[int]) -> list[float]:

@@ -31,6 +31,8 @@ _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _BUNDLED = Path(__file__).parent / "bundled"
 _FORMAT = 1
+# Numbers that adapters of the first releases lack.
+_ADDED = ("pointer.part_",)
 
 
 def save_pretrained(
@@ -188,8 +190,11 @@ def start_from(adapter: KnowledgeAdapter, name: str | Path, model: PreTrainedMod
             f"Expected an adapter for the encoder {adapter.config.encoder!r} to start from, "
             f"{str(name)!r} is for {trained.config.encoder!r}. Give that encoder."
         )
+    numbers = adapter.state_dict()
+    # What an adapter from before did not copy, it learns from nothing.
+    kept = {name: numbers[name] for name in numbers if name.startswith(_ADDED)}
     try:
-        adapter.load_state_dict(trained.state_dict())
+        adapter.load_state_dict({**kept, **trained.state_dict()})
     except RuntimeError as error:
         raise AdapterError(
             f"Expected an adapter of the same shape to start from, {str(name)!r} differs: "

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from kblam.errors import ConfigError
 
 __all__ = [
+    "COPY_PARTS",
     "DEFAULT_REFUSAL",
     "GenerationOptions",
     "KnowledgeConfig",
@@ -17,6 +18,9 @@ __all__ = [
 ]
 
 DEFAULT_REFUSAL = "I am sorry, I cannot find relevant information in the knowledge base."
+
+#: The texts of a fact that an answer may copy, as they stand in the store.
+COPY_PARTS = ("value", "entity", "property")
 
 _T = TypeVar("_T")
 _SIZES = (
@@ -121,6 +125,7 @@ class KnowledgeConfig:
         lora_rank: Rank for ``"lora"``.
         selection: None attends to all facts in every knowledge layer, the paper's own form.
         grounded: Whether the adapter has a trained pointer and gate for copying.
+        copied: Which texts of a fact are copied into answers, of :data:`COPY_PARTS`.
         refusal: When and how to refuse.
     """
 
@@ -137,6 +142,7 @@ class KnowledgeConfig:
     lora_rank: int = 16
     selection: SelectionConfig | None = None
     grounded: bool = False
+    copied: tuple[str, ...] = COPY_PARTS[:1]
     refusal: RefusalConfig = field(default_factory=RefusalConfig)
 
     def __post_init__(self) -> None:
@@ -164,6 +170,11 @@ class KnowledgeConfig:
         _require(
             self.query_head in ("full", "lora", "shared"),
             f"Expected query_head 'full', 'lora' or 'shared', got {self.query_head!r}.",
+        )
+        object.__setattr__(self, "copied", tuple(self.copied))
+        _require(
+            self.copied in (COPY_PARTS, COPY_PARTS[:1]),
+            f"Expected the texts copied to be {COPY_PARTS} or {COPY_PARTS[:1]}, got {self.copied}.",
         )
         selection: Any = self.selection
         refusal: Any = self.refusal

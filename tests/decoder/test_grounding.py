@@ -13,6 +13,7 @@ from tiny_decoders import make_model
 from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel
 
+from kblam.config import COPY_PARTS
 from kblam.decoder import grounding
 
 
@@ -23,7 +24,16 @@ def model() -> PreTrainedModel:
 
 # Few tokens, so that values begin alike, contain each other and occur by chance.
 tokens = st.integers(10, 13)
-values_of = st.lists(st.lists(tokens, min_size=1, max_size=3).map(tuple), min_size=2, max_size=4)
+span = st.lists(tokens, min_size=1, max_size=3).map(tuple)
+values_of = st.lists(span, min_size=2, max_size=4)
+# Values alone, or the three texts of one or two facts.
+texts_of = st.one_of(
+    st.tuples(st.just(COPY_PARTS[:1]), values_of),
+    st.tuples(
+        st.just(COPY_PARTS),
+        st.sampled_from((3, 6)).flatmap(lambda n: st.lists(span, min_size=n, max_size=n)),
+    ),
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -36,11 +46,13 @@ def test_the_mixture_sums_to_one(model, values: Values, text: list[int], gate: f
 
 
 @settings(max_examples=40, deadline=None)
-@given(values_of, st.lists(tokens, min_size=1, max_size=6), st.floats(-3, 3))
+@given(texts_of, st.lists(tokens, min_size=1, max_size=6), st.floats(-3, 3))
 def test_a_texts_probability_is_the_sum_over_all_its_readings(
-    model, values: Values, text: list[int], gate: float
+    model, copied_texts: tuple[tuple[str, ...], Values], text: list[int], gate: float
 ) -> None:
-    """Every way to cut a text into free tokens and values, each with its own probability."""
+    """Every way to cut a text into free tokens and copied ones, each with its own probability."""
+    copied, values = copied_texts
+    parts = len(copied)
 
     def later(value: tuple[int, ...]) -> tuple[int, ...]:
         return (*value, 14)
@@ -48,7 +60,9 @@ def test_a_texts_probability_is_the_sum_over_all_its_readings(
     # Without a penalty for values used, the pointer depends on the text alone.
     with (
         pytest.MonkeyPatch.context() as patch,
-        copying(model, [values], gate=gate, used_penalty=0.0, uniform=False, later=later) as copy,
+        copying(
+            model, [values], gate=gate, used_penalty=0.0, uniform=False, later=later, copied=copied
+        ) as copy,
     ):
         patch.setattr(grounding, "_MAX_STATES", 10_000)  # otherwise it keeps the likeliest
         product, free, inside = 1.0, [1.0] + [0.0] * len(text), 0.0
@@ -63,7 +77,7 @@ def test_a_texts_probability_is_the_sum_over_all_its_readings(
                 selection.log_prob,
                 selection.log_none,
                 session.mask,
-                torch.zeros(1, 1, len(values)),
+                torch.zeros(1, 1, len(values)),  # one for each text
             )
             g = float(torch.sigmoid(opened))
             if length == len(text):
@@ -71,8 +85,11 @@ def test_a_texts_probability_is_the_sum_over_all_its_readings(
             free[length + 1] += (
                 free[length] * (1 - g) * float(copy.words[tuple(text[:length])][text[length]])
             )
-            for place, fact in enumerate(selection.index[0].tolist()):
-                value = later(values[fact]) if length else values[fact]
+            places = [
+                parts * fact + part for fact in selection.index[0].tolist() for part in range(parts)
+            ]
+            for place, text_of in enumerate(places):
+                value = later(values[text_of]) if length else values[text_of]
                 weight = free[length] * g * float(pointer[0, 0, place].exp())
                 rest = tuple(text[length:])
                 if rest[: len(value)] == value:

@@ -8,7 +8,8 @@ from tiny_copying import END, PROMPT, SPACE, copying
 from tiny_decoders import make_model
 from transformers import PreTrainedModel
 
-from kblam.decoder.grounding import HiddenTap, ValueLookup, ValueTokens
+from kblam.config import COPY_PARTS
+from kblam.decoder.grounding import HiddenTap, SpanLookup, SpanTokens
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,24 @@ def test_hidden_facts_are_not_copied(model) -> None:
         torch.testing.assert_close(copy([[]])[0].exp(), copy.words[()], rtol=1e-4, atol=1e-6)
 
 
+def test_a_span_tells_which_text_of_which_fact_it_is(model) -> None:
+    texts = [(50, 51), (60, 61), (70,), (80, 81), (90,), (95,)]
+    with copying(model, [texts], gate=20.0, copied=COPY_PARTS, used_penalty=20.0) as copy:
+        written: list[int] = []
+        for token in (60, 61, 95, 50, 51):
+            copy([written])
+            written.append(token)
+        copy([written])
+        spans = copy.processor.spans(0, 1, (*written, END))
+        order = copy.order
+        found = [(order[span.fact], COPY_PARTS[span.part]) for span in spans]
+        assert found == [(0, "entity"), (1, "property"), (0, "value")]
+        assert [(span.start, span.end) for span in spans] == [(0, 2), (2, 3), (3, 5)]
+        # What is read is told by fact, whichever of its texts it is.
+        assert len(copy.processor.reading[0]) == 2
+        assert copy.processor.reading[1][order.index(0)] == pytest.approx(1.0, abs=1e-3)
+
+
 def test_what_is_read_is_told_by_token(model) -> None:
     with copying(model, [[(50, 51), (60, 61)]], gate=20.0) as copy:
         copy([[]])
@@ -89,8 +108,8 @@ def test_what_is_read_is_told_by_token(model) -> None:
 
 
 def test_a_lookup_knows_its_rows_and_its_bounds() -> None:
-    lookup = ValueLookup(
-        [[ValueTokens((1,), (2,))], [ValueTokens((), ()), ValueTokens((3,), (4,))]],
+    lookup = SpanLookup(
+        [[SpanTokens((1,), (2,))], [SpanTokens((), ()), SpanTokens((3,), (4,))]],
         lambda token: token == SPACE,
     )
     assert [lookup.row(index, 6) for index in range(6)] == [0, 0, 0, 1, 1, 1]

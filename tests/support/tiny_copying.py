@@ -10,8 +10,9 @@ from tiny_decoders import attached, make_adapter, make_facts
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from kblam.config import COPY_PARTS
 from kblam.decoder import FactInput, KnowledgeAdapter
-from kblam.decoder.grounding import CopyProcessor, HiddenTap, ValueLookup, ValueTokens
+from kblam.decoder.grounding import CopyProcessor, HiddenTap, SpanLookup, SpanTokens
 
 PROMPT = torch.tensor([[5, 9, 17, 23]])
 SPACE = 100  # ends a word: a value after it has no space of its own
@@ -60,12 +61,13 @@ def copying(
     mask: Tensor | None = None,
     continuations: Tensor | None = None,
     ends_in_word: bool = True,
+    copied: tuple[str, ...] = COPY_PARTS[:1],
 ) -> Iterator[Copying]:
     """A processor over values.
 
     Args:
         model: The decoder.
-        values: Of each prompt's facts.
+        values: Texts of each prompt's facts, a fact's one after the other.
         gate: Logit of the gate, everywhere.
         used_penalty: Off the score of a fact for each time it was copied.
         uniform: Point at all facts alike, rather than as an untrained head does.
@@ -73,9 +75,11 @@ def copying(
         mask: Which facts exist, (1, M).
         continuations: Tokens that go on with a word, (V,).
         ends_in_word: Whether the values end in one.
+        copied: Which texts of a fact they are.
     """
-    count = len(values[0])
-    adapter = make_adapter(model, top_k=count)
+    parts = len(copied)
+    count = len(values[0]) // parts
+    adapter = make_adapter(model, top_k=count, copied=copied)
     with torch.no_grad():
         adapter.pointer.gate_bias.fill_(gate)
         adapter.pointer.used_penalty.fill_(used_penalty)
@@ -88,13 +92,17 @@ def copying(
         facts.keys, facts.values, mask=mask, prompt_mask=torch.ones(len(values), 4).bool()
     )
 
-    def lookup(selection) -> ValueLookup:
+    def lookup(selection) -> SpanLookup:
         rows = selection.index[:: len(selection.index) // len(values)].tolist()
         chosen = [
-            [ValueTokens(own[i], later(own[i]), ends_in_word) for i in row]
+            [
+                SpanTokens(text, later(text), ends_in_word)
+                for i in row
+                for text in own[parts * i : parts * (i + 1)]
+            ]
             for own, row in zip(values, rows, strict=True)
         ]
-        return ValueLookup(chosen, lambda token: token == SPACE)
+        return SpanLookup(chosen, lambda token: token == SPACE)
 
     tap = HiddenTap(model)
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from kblam.config import KnowledgeConfig, SelectionConfig
+from kblam.config import COPY_PARTS, KnowledgeConfig, SelectionConfig
 from kblam.decoder import (
     AttachedDecoder,
     FactInput,
@@ -75,6 +75,7 @@ def make_adapter(
     query_head: Any = "full",
     top_k: int = 4,
     matching: bool = False,
+    copied: tuple[str, ...] = COPY_PARTS[:1],
 ) -> KnowledgeAdapter:
     layout = attention_layout(model)
     layers = tuple(layout.modules)[-2:]
@@ -92,6 +93,7 @@ def make_adapter(
         if selection
         else None,
         grounded=selection,
+        copied=copied,
     )
     torch.manual_seed(1)
     adapter = KnowledgeAdapter(config, layout).eval().requires_grad_(False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kblam._engine import Engine
 from kblam._prompt import tokenize
-from kblam.config import DEFAULT_REFUSAL
+from kblam.config import COPY_PARTS, DEFAULT_REFUSAL
 from kblam.knowledge import Triple
 from kblam.training import candidates
 from kblam.training.batches import IGNORED, Example, collate, question_example, text_example
@@ -42,16 +42,31 @@ class TestQuestionExample:
         begins = {place: fact for place, fact in enumerate(example.starts) if fact != IGNORED}
         assert list(begins.values()) == [0, 1]
         for place, fact in begins.items():
-            value = engine.value_tokens(FACTS[fact].value).later
+            value = engine.span_tokens(FACTS[fact].value).later
             assert tuple(example.answer[place : place + len(value)]) == value
             # A value is either learnt as a whole by pointing, or not at all.
             assert example.labels[place : place + len(value)] == [IGNORED] * len(value)
         assert len(example.answer) == len(example.labels) == len(example.starts)
         assert example.kind == "answer"
 
+    def test_names_are_copied_where_they_stand_as_in_the_store(self, engine: Engine) -> None:
+        question = _question("The launch code of Aurora is ", 1, " and it is Aurora's.", gold=(1,))
+        example = question_example(engine, FACTS, question, DEFAULT_REFUSAL)
+        decode = engine.tokenizer.decode
+        text = decode(example.answer[:-1])
+        assert text == "The launch code of Aurora is QX-7719 and it is Aurora's."
+        learnt = [label for label in example.labels[:-1] if label != IGNORED]
+        assert decode(learnt) == "The of is and it is Aurora's."
+        begins = [
+            (fact, COPY_PARTS[part])
+            for fact, part in zip(example.starts, example.parts, strict=True)
+            if fact != IGNORED
+        ]
+        assert begins == [(1, "property"), (1, "entity"), (1, "value")]
+
     def test_a_value_at_the_beginning_has_no_space_before_it(self, engine: Engine) -> None:
         example = question_example(engine, FACTS, _question(0, "."), DEFAULT_REFUSAL)
-        value = engine.value_tokens("Mirela Osei").first
+        value = engine.span_tokens("Mirela Osei").first
         assert tuple(example.answer[: len(value)]) == value
         assert example.starts[0] == 0
 
@@ -76,7 +91,7 @@ class TestQuestionExample:
 
 def test_general_prompts_teach_nothing_but_to_stay() -> None:
     example = text_example([1, 2], [3, 4, 5])
-    assert example.labels == example.starts == [IGNORED] * 3
+    assert example.labels == example.starts == example.parts == [IGNORED] * 3
     assert example.kind == "general"
 
 
@@ -92,7 +107,8 @@ def examples(draw) -> Example:
     starts = [draw(st.sampled_from([IGNORED, 0, 7])) for _ in answer]
     if kind == "general":
         labels = starts = [IGNORED] * len(answer)
-    return Example(prompt, answer, labels, starts, kind)
+    parts = [IGNORED if start == IGNORED else draw(st.integers(0, 2)) for start in starts]
+    return Example(prompt, answer, labels, starts, parts, kind)
 
 
 @settings(max_examples=60, deadline=None)
@@ -111,7 +127,8 @@ def test_each_label_stands_before_its_token_and_only_in_the_answer(batch: list[E
         inside = slice(begin - 1, size - 1)
         assert got.labels[row, inside].tolist() == example.labels
         assert got.starts[row, inside].tolist() == example.starts
-        for outside in (got.labels, got.starts):
+        assert got.parts[row, inside].tolist() == example.parts
+        for outside in (got.labels, got.starts, got.parts):
             rest = torch.cat([outside[row, : begin - 1], outside[row, size - 1 :]])
             assert (rest == IGNORED).all()
         learnt = (got.labels[row] != IGNORED).nonzero()[:, 0]
@@ -122,12 +139,13 @@ def test_each_label_stands_before_its_token_and_only_in_the_answer(batch: list[E
 
 @pytest.mark.parametrize("prompt", [250, 256, 300])
 def test_very_long_examples_are_cut(prompt: int) -> None:
-    example = Example([1] * prompt, [2] * 20, [2] * 20, [IGNORED] * 20, "answer")
-    got = collate([example, Example([1], [2], [2], [3], "answer")], 0, CPU)
+    nothing = [IGNORED] * 20
+    example = Example([1] * prompt, [2] * 20, [2] * 20, nothing, nothing, "answer")
+    got = collate([example, Example([1], [2], [2], [3], [1], "answer")], 0, CPU)
     assert got.input_ids.shape == (2, 256)
     assert (got.labels[0] != IGNORED).sum() == max(0, 256 - prompt)
     assert got.last[0] == min(prompt, 256) - 1
-    assert got.starts[1, 0] == 3
+    assert (got.starts[1, 0], got.parts[1, 0]) == (3, 1)
 
 
 class TestChooseCandidates:

@@ -9,6 +9,7 @@ from tiny_kblam import make_adapter
 
 from kblam._digest import weights_digest
 from kblam._engine import Engine
+from kblam.config import COPY_PARTS
 from kblam.decoder import KnowledgeAdapter, attention_layout
 from kblam.errors import ConfigError
 from kblam.training import TrainingConfig
@@ -23,7 +24,7 @@ from kblam.training.trainer import knowledge_config
 
 @pytest.fixture
 def adapter(engine: Engine) -> KnowledgeAdapter:
-    return make_adapter(engine.model, engine.encoder).train()
+    return make_adapter(engine.model, engine.encoder, copied=COPY_PARTS).train()
 
 
 class TestRetrieval:

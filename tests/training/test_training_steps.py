@@ -9,6 +9,7 @@ from tiny_kblam import make_adapter
 
 from kblam._digest import weights_digest
 from kblam._engine import Engine
+from kblam.config import COPY_PARTS
 from kblam.decoder import KnowledgeAdapter, attach
 from kblam.training import TrainingConfig
 from kblam.training.batches import IGNORED, Example, question_example
@@ -22,7 +23,7 @@ CONFIG = TrainingConfig(batch_size=8, candidates=16, top_k=4, instructions_per_b
 
 @pytest.fixture
 def adapter(engine: Engine) -> KnowledgeAdapter:
-    return make_adapter(engine.model, engine.encoder).train()
+    return make_adapter(engine.model, engine.encoder, copied=COPY_PARTS).train()
 
 
 @pytest.fixture
@@ -32,7 +33,10 @@ def trainer(engine: Engine, corpus: Corpus, adapter: KnowledgeAdapter):
         General(
             text,
             Example(
-                engine.tokenizer.encode(text), [5, 6, 7], [IGNORED] * 3, [IGNORED] * 3, "general"
+                engine.tokenizer.encode(text),
+                [5, 6, 7],
+                *([IGNORED] * 3 for _ in range(3)),
+                "general",
             ),
         )
         for text in texts
@@ -120,37 +124,38 @@ class TestLosses:
         del trainer.decoder.facts
         example = question_example(engine, corpus.facts, corpus.questions[7], "-")
         ids = torch.tensor([example.prompt + example.answer])
-        words, copies, copied = [], [], 0
+        words, copies = [], []
         with torch.no_grad(), trainer.decoder.facts(seen["facts"]) as session:
             hidden = last_hidden(engine.model, ids, torch.ones_like(ids))
-            used = torch.zeros(1, ids.shape[1], session.keys.shape[1])
+            pointer_head = trainer.decoder.adapter.pointer
+            used = torch.zeros(1, 1, session.keys.shape[1] * pointer_head.num_parts)
             selection, mask = session.selection, session.mask
             key = corpus.keys[7]
             place = int((session.keys[0] @ key).argmax())
             log_probs = head_logits(engine.model, hidden)[0].log_softmax(-1)
-            for offset, (label, start) in enumerate(
-                zip(example.labels, example.starts, strict=True)
+            for offset, (label, start, part) in enumerate(
+                zip(example.labels, example.starts, example.parts, strict=True)
             ):
                 at = len(example.prompt) - 1 + offset
-                gate, pointer = trainer.decoder.adapter.pointer(
+                gate, pointer = pointer_head(
                     hidden[:, at : at + 1],
                     session.keys,
                     selection.log_prob,
                     selection.log_none,
                     mask,
-                    used[:, :1]
-                    + copied
-                    * torch.nn.functional.one_hot(torch.tensor([[place]]), session.keys.shape[1]),
+                    used,
                 )
                 opened = float(torch.sigmoid(gate))
                 if label != IGNORED:
                     words.append(-float(log_probs[at, label]) - np.log(1 - opened))
                 if start != IGNORED:
-                    copies.append(-np.log(opened) - float(pointer[0, 0, place]))
-                    copied = 1
+                    text = place * pointer_head.num_parts + part
+                    copies.append(-np.log(opened) - float(pointer[0, 0, text]))
+                    used[0, 0, text] += 1
         assert losses.words.item() == pytest.approx(np.mean(words), rel=1e-4)
         assert losses.copy.item() == pytest.approx(np.mean(copies), rel=1e-4)
-        assert len(copies) == 1
+        # Property, entity and value.
+        assert len(copies) == 3
 
     def test_facts_without_pull_leave_general_prompts_alone(
         self, engine: Engine, corpus: Corpus, trainer: Trainer
@@ -159,7 +164,7 @@ class TestLosses:
         near = trainer.losses([0, 1], [0, 1], rng(0)).numbers()["divergence"]
         assert near > 0
         trainer.decoder.detach()
-        weak = make_adapter(engine.model, engine.encoder, scale_factor=1e-30)
+        weak = make_adapter(engine.model, engine.encoder, scale_factor=1e-30, copied=COPY_PARTS)
         decoder = attach(engine.model, weak)
         try:
             far = Trainer(CONFIG, engine, decoder, corpus, trainer.general)

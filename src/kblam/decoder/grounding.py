@@ -1,9 +1,10 @@
-r"""Grounded decoding: a pointer over the selected facts' values, as a logits processor.
+r"""Grounded decoding: a pointer over the selected facts' texts, as a logits processor.
 
-Writing a value is a segment that starts with probability :math:`g_t` (the gate) at fact m
-with probability :math:`a_{t,m}` (the pointer), and then runs through the value's tokens. The
-next-token distribution is the exact mixture over all segments that agree with the tokens
-written so far (a pointer-generator, See et al., ACL 2017, with whole values for tokens):
+Writing a text of a fact (its value, its entity, its property) is a segment that starts with
+probability :math:`g_t` (the gate) at text m with probability :math:`a_{t,m}` (the pointer), and
+then runs through the text's tokens. The next-token distribution is the exact mixture over all
+segments that agree with the tokens written so far (a pointer-generator, See et al., ACL 2017, with
+whole texts for tokens):
 
 .. math::
     p(y) = \sum_{s} w_s\, p(y \mid s), \qquad
@@ -26,7 +27,7 @@ from transformers import LogitsProcessor
 from kblam.decoder.modules import PointerHead
 from kblam.decoder.session import FactSession, Selection, rows
 
-__all__ = ["CopiedSpan", "CopyProcessor", "HiddenTap", "ValueLookup", "ValueTokens"]
+__all__ = ["CopiedSpan", "CopyProcessor", "HiddenTap", "SpanLookup", "SpanTokens"]
 
 _MAX_STATES = 16
 _SMALLEST = 1e-12
@@ -34,24 +35,26 @@ _SMALLEST = 1e-12
 
 @dataclass(frozen=True)
 class CopiedSpan:
-    """A value copied into an answer.
+    """A text of a fact copied into an answer.
 
     Attributes:
         fact: Position among the selected facts.
+        part: Which of its texts, as a position in :data:`~kblam.config.COPY_PARTS`.
         start: First token of the answer that belongs to it.
         end: One past the last.
         weight: The pointer's weight when it started.
     """
 
     fact: int
+    part: int
     start: int
     end: int
     weight: float
 
 
 @dataclass(frozen=True)
-class ValueTokens:
-    """A fact's value as tokens, at the start of a text and after other text.
+class SpanTokens:
+    """A text to copy as tokens, at the start of an answer and after other text.
 
     Attributes:
         first: Without a space before it.
@@ -71,9 +74,9 @@ class _State:
 
     Attributes:
         weight: Its probability.
-        spans: Values copied, in order; the last may be unfinished.
-        pending: Tokens of an unfinished value still to come.
-        ended_in_word: A value that ends in a word was finished by the last token.
+        spans: Texts copied, in order; the last may be unfinished.
+        pending: Tokens of an unfinished text still to come.
+        ended_in_word: A text that ends in a word was finished by the last token.
     """
 
     weight: float
@@ -119,13 +122,13 @@ class HiddenTap:
 
 
 class CopyProcessor(LogitsProcessor):
-    """Mixes copying of selected values into the next-token distribution.
+    """Mixes copying from selected facts into the next-token distribution.
 
     Args:
         session: The generation's facts, after its first forward pass.
         head: The trained gate and pointer.
         tap: The last hidden states.
-        lookup: Makes the selected facts' values of the selection, once it is known.
+        lookup: Makes the selected facts' texts of the selection, once it is known.
         prompt_length: Tokens of the padded prompt.
         continuations: True on tokens that go on with a word, (V,): none may follow a value that
             ends in one ("Tampere" must not become "Tampereville"). None forbids nothing.
@@ -136,7 +139,7 @@ class CopyProcessor(LogitsProcessor):
         session: FactSession,
         head: PointerHead,
         tap: HiddenTap,
-        lookup: Callable[[Selection], ValueLookup],
+        lookup: Callable[[Selection], SpanLookup],
         prompt_length: int,
         continuations: Tensor | None = None,
     ) -> None:
@@ -144,7 +147,7 @@ class CopyProcessor(LogitsProcessor):
         self._head = head
         self._tap = tap
         self._make_lookup = lookup
-        self._lookup: ValueLookup | None = None
+        self._lookup: SpanLookup | None = None
         self._prompt_length = prompt_length
         self._continuations = continuations
         self._steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
@@ -152,7 +155,7 @@ class CopyProcessor(LogitsProcessor):
         self.reading: list[list[float]] = []
 
     @property
-    def _values(self) -> ValueLookup:
+    def _texts(self) -> SpanLookup:
         if self._lookup is None:
             if self._session.selection is None:
                 raise RuntimeError("The pointer was asked before the first forward pass.")
@@ -164,13 +167,13 @@ class CopyProcessor(LogitsProcessor):
         batch = scores.shape[0]
         log_probs = scores.float().log_softmax(-1)
         texts = [tuple(row) for row in input_ids[:, self._prompt_length :].tolist()]
-        groups = [self._values.row(index, batch) for index in range(batch)]
+        groups = [self._texts.row(index, batch) for index in range(batch)]
         states = [self._follow(g, text) for g, text in zip(groups, texts, strict=True)]
         gates, pointers = self._point(states, batch)
         mixed = torch.empty_like(log_probs)
         steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
         for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
-            at_start = self._values.starts_text(text)
+            at_start = self._texts.starts_text(text)
             step = _Step(
                 states[index],
                 gates[index],
@@ -182,7 +185,7 @@ class CopyProcessor(LogitsProcessor):
             steps[group, text] = step
             self._seen[group, text] = states[index]
             mixed[index] = self._mixture(group, step)
-        self.reading.append(_reading(states[0], gates[0], pointers[0]))
+        self.reading.append(self._reading(states[0], gates[0], pointers[0]))
         # A step follows from the one before: older ones are never asked for again.
         self._steps = steps
         return mixed.to(scores.dtype)
@@ -194,14 +197,14 @@ class CopyProcessor(LogitsProcessor):
         return log_probs.masked_fill(self._continuations, -torch.inf).log_softmax(-1)
 
     def spans(self, row: int, batch: int, text: tuple[int, ...]) -> tuple[CopiedSpan, ...]:
-        """The values copied into a finished text, by its likeliest reading.
+        """The facts' texts copied into a finished answer, by its likeliest reading.
 
         Args:
             row: In the batch.
             batch: Rows in the batch.
             text: The generated tokens, the last of which the processor has not seen.
         """
-        states = self._finished(self._values.row(row, batch), text)
+        states = self._finished(self._texts.row(row, batch), text)
         best = max(states, key=lambda state: state.weight)
         return best.spans if not best.pending else best.spans[:-1]
 
@@ -232,10 +235,11 @@ class CopyProcessor(LogitsProcessor):
                 continue
             free = state.weight * (1.0 - before.gate) * float(before.words(state)[token].exp())
             found.append(_State(free, state.spans))
-            for fact, weight in enumerate(before.pointer):
-                tokens = self._values.tokens(group, fact, before.at_start)
+            for place, weight in enumerate(before.pointer):
+                tokens = self._texts.tokens(group, place, before.at_start)
                 if tokens and tokens[0] == token:
-                    span = CopiedSpan(fact, position, position + len(tokens), weight)
+                    fact, part = divmod(place, self._head.num_parts)
+                    span = CopiedSpan(fact, part, position, position + len(tokens), weight)
                     joint = state.weight * before.gate * weight
                     found.append(self._within(group, joint, (*state.spans, span), tokens))
         found = sorted(found, key=lambda state: -state.weight)[:_MAX_STATES]
@@ -250,9 +254,13 @@ class CopyProcessor(LogitsProcessor):
     def _within(
         self, group: int, weight: float, spans: tuple[CopiedSpan, ...], tokens: tuple[int, ...]
     ) -> _State:
-        """The state in which the first of a value's tokens was just written."""
-        ended = len(tokens) == 1 and self._values.ends_in_word(group, spans[-1].fact)
+        """The state in which the first of a text's tokens was just written."""
+        ended = len(tokens) == 1 and self._texts.ends_in_word(group, self._place(spans[-1]))
         return _State(weight, spans, tokens[1:], ended)
+
+    def _place(self, span: CopiedSpan) -> int:
+        """Where the pointer has the text of a span."""
+        return span.fact * self._head.num_parts + span.part
 
     def _point(
         self, states: list[list[_State]], batch: int
@@ -264,10 +272,10 @@ class CopyProcessor(LogitsProcessor):
         mask = rows(self._session.mask, batch)
         if mask is None:
             mask = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device)
-        used = torch.zeros(batch, 1, keys.shape[1], device=keys.device)
+        used = torch.zeros(batch, 1, keys.shape[1] * self._head.num_parts, device=keys.device)
         for index, options in enumerate(states):
             for span in max(options, key=lambda state: state.weight).spans:
-                used[index, 0, span.fact] += 1.0
+                used[index, 0, self._place(span)] += 1.0
         hidden = self._tap.last[:, None]
         log_prior = rows(selection.log_prob, batch)
         log_none = rows(selection.log_none, batch)
@@ -275,6 +283,18 @@ class CopyProcessor(LogitsProcessor):
         # A row that may see no fact at all has nothing to copy.
         gates = torch.sigmoid(gate[:, 0]) * mask.any(1)
         return gates.tolist(), pointer[:, 0].exp().tolist()
+
+    def _reading(self, states: list[_State], gate: float, pointer: list[float]) -> list[float]:
+        """How much each fact is read for the next token, summed over its texts and the states."""
+        parts = self._head.num_parts
+        weights = [0.0] * (len(pointer) // parts)
+        for state in states:
+            if state.pending:
+                weights[state.spans[-1].fact] += state.weight
+            else:
+                for place, share in enumerate(pointer):
+                    weights[place // parts] += state.weight * gate * share
+        return weights
 
     def _mixture(self, group: int, step: _Step) -> Tensor:
         free = sum(state.weight for state in step.states if not state.pending)
@@ -286,54 +306,40 @@ class CopyProcessor(LogitsProcessor):
             if state.pending:
                 mixed[state.pending[0]] += state.weight
         if free > 0.0:
-            for fact, weight in enumerate(step.pointer):
-                tokens = self._values.tokens(group, fact, step.at_start)
+            for place, weight in enumerate(step.pointer):
+                tokens = self._texts.tokens(group, place, step.at_start)
                 if tokens:
                     mixed[tokens[0]] += free * step.gate * weight
         return mixed.clamp_min(_SMALLEST**2).log()
 
 
-def _reading(states: list[_State], gate: float, pointer: list[float]) -> list[float]:
-    """How much each fact is read for the next token, summed over the states."""
-    weights = [0.0] * len(pointer)
-    for state in states:
-        if state.pending:
-            weights[state.spans[-1].fact] += state.weight
-        else:
-            for fact, share in enumerate(pointer):
-                weights[fact] += state.weight * gate * share
-    return weights
-
-
-class ValueLookup:
-    """The values that each prompt of a batch may copy, as tokens.
+class SpanLookup:
+    """The texts that each prompt of a batch may copy, as tokens.
 
     Args:
-        values: Per prompt, per selected fact.
-        opens: Whether a value after this token is written without a space before it.
+        texts: Per prompt, per selected fact its P texts, one fact after the other.
+        opens: Whether a text after this token is written without a space before it.
     """
 
-    def __init__(
-        self, values: Sequence[Sequence[ValueTokens]], opens: Callable[[int], bool]
-    ) -> None:
-        self._values = values
+    def __init__(self, texts: Sequence[Sequence[SpanTokens]], opens: Callable[[int], bool]) -> None:
+        self._texts = texts
         self._opens = opens
 
     def row(self, index: int, batch: int) -> int:
         """The prompt that a row of the batch belongs to (beams share one)."""
-        return index // max(1, batch // max(1, len(self._values)))
+        return index // max(1, batch // max(1, len(self._texts)))
 
     def starts_text(self, text: tuple[int, ...]) -> bool:
-        """Whether a value written after ``text`` has no space before it."""
+        """Whether what is copied after ``text`` has no space before it."""
         return not text or self._opens(text[-1])
 
-    def ends_in_word(self, prompt: int, fact: int) -> bool:
-        """Whether a value's last character is a letter or a digit."""
-        return self._values[prompt][fact].ends_in_word
+    def ends_in_word(self, prompt: int, place: int) -> bool:
+        """Whether a text's last character is a letter or a digit."""
+        return self._texts[prompt][place].ends_in_word
 
-    def tokens(self, prompt: int, fact: int, at_start: bool) -> tuple[int, ...]:
-        """The tokens of a value; empty where the fact does not exist."""
-        if fact >= len(self._values[prompt]):
+    def tokens(self, prompt: int, place: int, at_start: bool) -> tuple[int, ...]:
+        """The tokens of a text; empty where the fact does not exist."""
+        if place >= len(self._texts[prompt]):
             return ()
-        value = self._values[prompt][fact]
-        return value.first if at_start else value.later
+        text = self._texts[prompt][place]
+        return text.first if at_start else text.later

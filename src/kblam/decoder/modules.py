@@ -158,7 +158,10 @@ class MatchHead(nn.Module):
 
 
 class PointerHead(nn.Module):
-    """Says when a value starts, and whose (pointer-generator, See et al., ACL 2017).
+    """Says when a text of a fact starts, and which (pointer-generator, See et al., ACL 2017).
+
+    There are P texts of each fact that may be copied: its value, and in most adapters its entity
+    and its property too, so that an answer names them as the store does.
 
     Args:
         config: The adapter's shape.
@@ -166,11 +169,17 @@ class PointerHead(nn.Module):
 
     def __init__(self, config: KnowledgeConfig) -> None:
         super().__init__()
+        self.num_parts = len(config.copied)
         self.map = nn.Parameter(torch.zeros(config.encoder_dimension, config.hidden_size))
         self.gate = nn.Parameter(torch.zeros(config.hidden_size))
         self.gate_bias = nn.Parameter(torch.tensor(-2.0))
         self.selection_scale = nn.Parameter(torch.ones(()))
         self.used_penalty = nn.Parameter(torch.tensor(4.0))
+        if self.num_parts > 1:
+            self.part_map = nn.Parameter(torch.zeros(self.num_parts, config.hidden_size))
+            # Not every property is a noun that fits into a sentence: its key tells.
+            self.part_key = nn.Parameter(torch.zeros(self.num_parts, config.encoder_dimension))
+            self.part_bias = nn.Parameter(torch.tensor([4.0] + [0.0] * (self.num_parts - 1)))
 
     def forward(
         self,
@@ -190,16 +199,21 @@ class PointerHead(nn.Module):
             log_none: Selection's log-probability of "none of them", (B,): a prompt that is not
                 about the facts starts no value.
             mask: True where a fact exists, (B, k).
-            used: How often each was copied before, (B, T, k).
+            used: How often each text was copied before, (B, T, k * P).
 
         Returns:
-            Gate logits (B, T) and log-weights of the facts (B, T, k), float32.
+            Gate logits (B, T) and log-weights of the texts (B, T, k * P), float32; a fact's P
+            texts stand together.
         """
         # Normalised, so that the gate does not depend on the size of a family's last norm.
         hidden = F.rms_norm(hidden.float(), (hidden.shape[-1],))
         scores = (hidden @ self.map.T) @ keys.float().transpose(1, 2)
         scores = scores + self.selection_scale * log_prior[:, None, :]
         scores = scores.masked_fill(~mask[:, None, :], torch.finfo(torch.float32).min)
+        if self.num_parts > 1:
+            parts = hidden @ self.part_map.T + self.part_bias
+            parts = parts[:, :, None, :] + (keys.float() @ self.part_key.T)[:, None]
+            scores = (scores.unsqueeze(-1) + parts.log_softmax(-1)).flatten(2)
         total = scores.logsumexp(-1)
         # A value is told once: what points at one that was told closes the gate, rather than
         # going over to another fact's.

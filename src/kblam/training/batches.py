@@ -12,6 +12,7 @@ from kblam._engine import Engine
 from kblam._prompt import tokenize
 from kblam.knowledge import Triple
 from kblam.training.data import TrainingQuestion
+from kblam.training.spans import Span, answer_spans
 
 __all__ = ["IGNORED", "Batch", "Example", "collate", "question_example", "text_example"]
 
@@ -27,9 +28,10 @@ class Example:
         prompt: Tokens up to where the answer begins.
         answer: Tokens of the answer.
         labels: Per answer token, the token to be written by the language model, or IGNORED
-            inside copied values.
-        starts: Per answer token, the fact (an index into the corpus) whose value starts
+            inside what is copied.
+        starts: Per answer token, the fact (an index into the corpus) of which a text starts
             there, or IGNORED.
+        parts: Which text that is, a position in :data:`~kblam.config.COPY_PARTS`, or IGNORED.
         kind: ``"answer"``, ``"refuse"`` or ``"general"``.
     """
 
@@ -37,6 +39,7 @@ class Example:
     answer: list[int]
     labels: list[int]
     starts: list[int]
+    parts: list[int]
     kind: str
 
 
@@ -50,7 +53,8 @@ class Batch:
         prompt_mask: True on the prompts' tokens, (B, T).
         last: Position of each prompt's last token, (B,).
         labels: Token that the language model should write next, (B, T), or IGNORED.
-        starts: Fact whose value should start next, (B, T), or IGNORED.
+        starts: Fact of which a text should start next, (B, T), or IGNORED.
+        parts: Which of its texts, (B, T), or IGNORED.
         refuse: 1 where a refusal is right, (B,).
         general: True on general prompts, (B,).
     """
@@ -61,6 +65,7 @@ class Batch:
     last: Tensor
     labels: Tensor
     starts: Tensor
+    parts: Tensor
     refuse: Tensor
     general: Tensor
 
@@ -68,43 +73,43 @@ class Batch:
 def question_example(
     engine: Engine, facts: Sequence[Triple], question: TrainingQuestion, refusal: str
 ) -> Example:
-    """The tokens of a question and of its answer, values marked as copied."""
+    """The tokens of a question and of its answer, what is copied marked as such."""
     messages = [{"role": role, "content": text} for role, text in question.history]
     if question.system is not None:
         messages.insert(0, {"role": "system", "content": question.system})
     messages.append({"role": "user", "content": question.question})
     prompt = tokenize(engine.tokenizer, messages)
+    spans = answer_spans(facts, question) if question.gold else [Span(refusal)]
     answer: list[int] = []
     labels: list[int] = []
     starts: list[int] = []
-    parts: Sequence[str | int] = question.answer if question.gold else (refusal,)
-    for position, part in enumerate(parts):
-        if isinstance(part, int):
-            value = engine.value_tokens(facts[part].value_text)
-            tokens = list(value.later if answer else value.first)
-            labels += [IGNORED] * len(tokens)
-            starts += [part] + [IGNORED] * (len(tokens) - 1)
+    parts: list[int] = []
+    for position, span in enumerate(spans):
+        if span.fact is not None:
+            text = engine.span_tokens(span.text)
+            tokens = list(text.later if answer else text.first)
+            rest = [IGNORED] * (len(tokens) - 1)
+            labels += [IGNORED, *rest]
+            starts += [span.fact, *rest]
+            parts += [span.part, *rest]
         else:
-            # A value is written with the space before it, so the text before it has none.
-            text = part.rstrip(" ") if position + 1 < len(parts) else part
-            tokens = list(engine.tokenizer.encode(text, add_special_tokens=False)) if text else []
+            # What is copied is written with the space before it, so the text before has none.
+            words = span.text.rstrip(" ") if position + 1 < len(spans) else span.text
+            tokens = engine.tokenizer.encode(words, add_special_tokens=False) if words else []
             labels += tokens
             starts += [IGNORED] * len(tokens)
+            parts += [IGNORED] * len(tokens)
         answer += tokens
     end = engine.end_tokens[:1]
-    return Example(
-        prompt,
-        answer + end,
-        labels + end,
-        starts + [IGNORED] * len(end),
-        "answer" if question.gold else "refuse",
-    )
+    nothing = [IGNORED] * len(end)
+    kind = "answer" if question.gold else "refuse"
+    return Example(prompt, answer + end, labels + end, starts + nothing, parts + nothing, kind)
 
 
 def text_example(prompt: list[int], continuation: list[int]) -> Example:
     """A general prompt with the base's own continuation: nothing to learn but to stay."""
     nothing = [IGNORED] * len(continuation)
-    return Example(prompt, continuation, nothing, nothing, "general")
+    return Example(prompt, continuation, nothing, nothing, nothing, "general")
 
 
 def collate(examples: Sequence[Example], pad_token: int, device: torch.device) -> Batch:
@@ -114,6 +119,7 @@ def collate(examples: Sequence[Example], pad_token: int, device: torch.device) -
     ids = torch.full(shape, pad_token)
     attention, prompts = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.bool)
     labels, starts = torch.full(shape, IGNORED), torch.full(shape, IGNORED)
+    parts = torch.full(shape, IGNORED)
     last = torch.zeros(len(examples), dtype=torch.long)
     for row, example in enumerate(examples):
         tokens = (example.prompt + example.answer)[:longest]
@@ -126,6 +132,7 @@ def collate(examples: Sequence[Example], pad_token: int, device: torch.device) -
         room = len(tokens) - begin
         labels[row, begin - 1 : begin - 1 + room] = torch.tensor(example.labels[:room])
         starts[row, begin - 1 : begin - 1 + room] = torch.tensor(example.starts[:room])
+        parts[row, begin - 1 : begin - 1 + room] = torch.tensor(example.parts[:room])
     kinds = [example.kind for example in examples]
     return Batch(
         input_ids=ids.to(device),
@@ -134,6 +141,7 @@ def collate(examples: Sequence[Example], pad_token: int, device: torch.device) -
         last=last.to(device),
         labels=labels.to(device),
         starts=starts.to(device),
+        parts=parts.to(device),
         refuse=torch.tensor([float(kind == "refuse") for kind in kinds], device=device),
         general=torch.tensor([kind == "general" for kind in kinds], device=device),
     )

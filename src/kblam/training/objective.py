@@ -1,13 +1,14 @@
 r"""The loss of the second stage.
 
-With gate :math:`g_t`, pointer :math:`a_{t,m}` and the language model's :math:`p_t`, the
-log-likelihood of an answer whose values are known to be copied is
+With gate :math:`g_t`, pointer :math:`a_{t,m}` over the facts' texts (values, entities,
+properties) and the language model's :math:`p_t`, the log-likelihood of an answer of which it is
+known what is copied is
 
 .. math::
     \sum_{t \in \text{words}} \log (1 - g_t)\, p_t(y_t) \;+\;
-    \sum_{t \in \text{value starts}} \log g_t\, a_{t,m(t)}
+    \sum_{t \in \text{starts}} \log g_t\, a_{t,m(t)}
 
-(a pointer-generator, See et al., ACL 2017, its segments observed); tokens inside a value
+(a pointer-generator, See et al., ACL 2017, its segments observed); tokens inside a copied text
 follow by themselves. To it come selection's cross-entropy ("none of them" being an outcome),
 the cross-entropy of the refusal estimate, and on general prompts the divergence from the base.
 """
@@ -33,8 +34,8 @@ class Losses:
     """The parts of the loss, each a scalar.
 
     Attributes:
-        words: Of the words around values, with the gate closed; mean per token.
-        copy: Of opening the gate and pointing at the right fact; mean per value.
+        words: Of the words around what is copied, with the gate closed; mean per token.
+        copy: Of opening the gate and pointing at the right text; mean per text.
         selection: Of the gold facts, or of "none of them"; mean per question.
         refusal: Of the refusal estimate; mean per prompt.
         divergence: From the base on general prompts, mean nats per token.
@@ -120,9 +121,11 @@ def compute_losses(
     if selection is None or pointer is None or refusal is None:
         raise RuntimeError("Training needs an adapter with selection, pointer and refusal.")
     chosen = candidates.gather(1, selection.index)
-    starts = batch.starts
-    # How often each selected fact was copied before a position: (B, T, k).
+    starts, parts = batch.starts, batch.parts
+    # How often each text of a selected fact was copied before a position: (B, T, k * P).
     begun = (starts[:, :, None] == chosen[:, None, :]) & (starts != IGNORED)[:, :, None]
+    kinds = torch.arange(pointer.num_parts, device=parts.device)
+    begun = (begun.unsqueeze(-1) & (parts[:, :, None] == kinds)[:, :, None]).flatten(2)
     used = begun.long().cumsum(1) - begun.long()
     mask = torch.ones_like(chosen, dtype=torch.bool) if session.mask is None else session.mask
     gate, weights = pointer(

@@ -90,7 +90,7 @@ def cache_hidden(
     try:
         for start in tqdm(range(0, len(order), batch_size), desc="hidden states", unit="batch"):
             rows = order[start : start + batch_size]
-            prompts = [Example(examples[i].prompt, [], [], [], "answer") for i in rows]
+            prompts = [Example(examples[i].prompt, [], [], [], [], "answer") for i in rows]
             batch = collate(prompts, engine.pad_token, engine.model.device)
             hidden = _until(engine, batch.input_ids, batch.attention_mask)
             for row, index in enumerate(rows):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from kblam._engine import Engine
-from kblam.config import DEFAULT_REFUSAL, KnowledgeConfig, SelectionConfig
+from kblam.config import COPY_PARTS, DEFAULT_REFUSAL, KnowledgeConfig, SelectionConfig
 from kblam.decoder import AttachedDecoder, FactInput, attention_layout
 from kblam.knowledge import TextEmbedder
 from kblam.training.batches import collate, question_example
@@ -58,6 +58,7 @@ def knowledge_config(
             matching=config.sources != "decoder",
         ),
         grounded=True,
+        copied=COPY_PARTS,
     )
 
 

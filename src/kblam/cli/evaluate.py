@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,22 @@ PRESERVATION_METRICS = (
 )
 
 _Options = dict[str, Any]
+_SHARED = (
+    "facts",
+    "limit",
+    "seed",
+    "base_model",
+    "adapter",
+    "encoder",
+    "device",
+    "batch_size",
+    "max_new_tokens",
+)
+# What only makes sense for one measurement, for a suite, and where questions are asked.
+_SINGLE = ("num_facts", "method", "output", "resume")
+_SEVERAL = ("sizes", "methods")
+_ASKING = ("questions", "method", "top_k", "wording")
+_FLAGS = {"output": "--json"}
 _METHOD_PANEL = "Method"
 _SUITE_PANEL = "Suite"
 
@@ -65,176 +82,178 @@ class Task(str, Enum):
     preservation = "preservation"
 
 
+FactsOption = Annotated[
+    Path, typer.Option(help='JSONL of {"entity", "property", "value"}.', show_default=False)
+]
+QuestionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help='JSONL of {"question", "answers"}; no answers: a refusal is right.',
+        show_default=False,
+    ),
+]
+TaskOption = Annotated[
+    Task | None,
+    typer.Option(
+        help="questions: are they answered? preservation: do attached facts leave replies to "
+        "general prompts as they were?",
+        show_default="questions; both in a suite",
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Ask this many, drawn by the seed; answerable and unanswerable ones keep their "
+        "shares.",
+        show_default="all",
+    ),
+]
+NumFactsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Keep the facts asked for and fill up with others to this many.",
+        show_default="all; 1000 for preservation",
+    ),
+]
+MethodOption = Annotated[
+    Method | None, typer.Option(help="What answers the questions.", show_default="kblam")
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="OUT",
+        help="Write the result to this file; '-' prints it.",
+        show_default=False,
+    ),
+]
+SeedOption = Annotated[int, typer.Option(help="Of the choice of questions and facts.")]
+ResumeOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="JSONL of what was asked so far, continued if it exists.", show_default=False
+    ),
+]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Generated together; above 1, the first 20 questions are timed.",
+        show_default="1; 8 for preservation",
+    ),
+]
+MaxNewTokensOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="The longest reply.", show_default="64; 48 for preservation"),
+]
+TopKOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        min=1,
+        help="Facts that rag and bm25 paste into the prompt; a suite takes several.",
+        rich_help_panel=_METHOD_PANEL,
+        show_default="1; 1, 5 and 20 in a suite",
+    ),
+]
+WordingOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the prompt of the methods that paste facts.",
+        rich_help_panel=_METHOD_PANEL,
+        show_default="the one that measured best",
+    ),
+]
+GroundingOption = Annotated[
+    Grounding,
+    typer.Option(
+        help="Whether kblam copies values from the facts it reads.",
+        rich_help_panel=_METHOD_PANEL,
+    ),
+]
+SuiteOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Run all methods at all sizes, and write results and plots to this folder; "
+        "a run that was cut goes on.",
+        rich_help_panel=_SUITE_PANEL,
+        show_default=False,
+    ),
+]
+SizesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Numbers of facts in a suite.",
+        rich_help_panel=_SUITE_PANEL,
+        show_default="100,1000,all",
+    ),
+]
+MethodsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Methods in a suite, with commas between them.",
+        rich_help_panel=_SUITE_PANEL,
+        show_default="all",
+    ),
+]
+
+
 def evaluate(
-    facts: Annotated[
-        Path, typer.Option(help='JSONL of {"entity", "property", "value"}.', show_default=False)
-    ],
-    questions: Annotated[
-        Path | None,
-        typer.Option(
-            help='JSONL of {"question", "answers"}; no answers: a refusal is right.',
-            show_default=False,
-        ),
-    ] = None,
-    task: Annotated[
-        Task | None,
-        typer.Option(
-            help="questions: are they answered? preservation: do attached facts leave replies to "
-            "general prompts as they were?",
-            show_default="questions; both in a suite",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Ask this many, drawn by the seed; answerable and unanswerable ones keep their "
-            "shares.",
-            show_default="all",
-        ),
-    ] = None,
-    num_facts: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Keep the facts asked for and fill up with others to this many.",
-            show_default="all; 1000 for preservation",
-        ),
-    ] = None,
-    method: Annotated[
-        Method | None, typer.Option(help="What answers the questions.", show_default="kblam")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="OUT",
-            help="Write the result to this file; '-' prints it.",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of questions and facts.")] = 0,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSONL of what was asked so far, continued if it exists.", show_default=False
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Generated together; above 1, the first 20 questions are timed.",
-            show_default="1; 8 for preservation",
-        ),
-    ] = None,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help="The longest reply.", show_default="64; 48 for preservation"),
-    ] = None,
-    top_k: Annotated[
-        list[int] | None,
-        typer.Option(
-            min=1,
-            help="Facts that rag and bm25 paste into the prompt; a suite takes several.",
-            rich_help_panel=_METHOD_PANEL,
-            show_default="1; 1, 5 and 20 in a suite",
-        ),
-    ] = None,
-    wording: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the prompt of the methods that paste facts.",
-            rich_help_panel=_METHOD_PANEL,
-            show_default="the one that measured best",
-        ),
-    ] = None,
-    grounding: Annotated[
-        Grounding,
-        typer.Option(
-            help="Whether kblam copies values from the facts it reads.",
-            rich_help_panel=_METHOD_PANEL,
-        ),
-    ] = Grounding.copy,
-    suite: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Run all methods at all sizes, and write results and plots to this folder; "
-            "a run that was cut goes on.",
-            rich_help_panel=_SUITE_PANEL,
-            show_default=False,
-        ),
-    ] = None,
-    sizes: Annotated[
-        str | None,
-        typer.Option(
-            help="Numbers of facts in a suite.",
-            rich_help_panel=_SUITE_PANEL,
-            show_default="100,1000,all",
-        ),
-    ] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            help="Methods in a suite, with commas between them.",
-            rich_help_panel=_SUITE_PANEL,
-            show_default="all",
-        ),
-    ] = None,
+    facts: FactsOption,
+    questions: QuestionsOption = None,
+    task: TaskOption = None,
+    limit: LimitOption = None,
+    num_facts: NumFactsOption = None,
+    method: MethodOption = None,
+    output: OutputOption = None,
+    seed: SeedOption = 0,
+    resume: ResumeOption = None,
+    batch_size: BatchSizeOption = None,
+    max_new_tokens: MaxNewTokensOption = None,
+    top_k: TopKOption = None,
+    wording: WordingOption = None,
+    grounding: GroundingOption = Grounding.copy,
+    suite: SuiteOption = None,
+    sizes: SizesOption = None,
+    methods: MethodsOption = None,
     base_model: BaseModelOption = None,
     adapter: AdapterOption = "default",
     encoder: EncoderOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Measure answers, citations, refusals, time and memory."""
-    shared: dict[str, Any] = {
-        "facts": facts,
-        "limit": limit,
-        "seed": seed,
-        "base_model": base_model,
-        "adapter": adapter,
-        "encoder": encoder,
-        "device": device,
-        "grounding": grounding.value,
-    }
-    # What was not given keeps the default of whatever is run.
-    chosen = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
-    shared |= {name: value for name, value in chosen.items() if value is not None}
-    single: _Options = {
-        "--num-facts": num_facts,
-        "--method": method,
-        "--json": output,
-        "--resume": resume,
-    }
-    several: _Options = {"--sizes": sizes, "--methods": methods}
-    asking: _Options = {
-        "--questions": questions,
-        "--method": method,
-        "--top-k": top_k,
-        "--wording": wording,
-    }
+    given: _Options = dict(locals())
     if suite is not None:
-        _reject("--suite", single)
+        _reject("--suite", given, _SINGLE)
         if task is Task.preservation:
             raise ConfigError("Expected --suite without --task preservation: a suite has both.")
-        prompts = {} if task is None else {"preservation_prompts": 0}
-        run_suite(suite, _needed(questions), sizes, methods, top_k, wording, shared | prompts)
+        settings = _settings(given) | ({} if task is None else {"preservation_prompts": 0})
+        run_suite(suite, _needed(questions), sizes, methods, top_k, wording, settings)
     elif task is Task.preservation:
-        _reject("--task preservation", asking | several)
-        given = {} if num_facts is None else {"num_facts": num_facts}
-        _run_preservation(shared | given | {"resume": resume}, output)
+        _reject("--task preservation", given, _ASKING + _SEVERAL)
+        _run_preservation(_settings(given, "num_facts") | {"resume": resume}, output)
     else:
-        _reject("one evaluation; they belong to --suite", several)
-        own = {"num_facts": num_facts, "wording": wording, "resume": resume}
+        _reject("one evaluation; they belong to --suite", given, _SEVERAL)
+        settings = _settings(given, "num_facts", "wording") | {"resume": resume}
         name = (method or Method.kblam).value
-        _run_questions(_needed(questions), name, top_k or [1], shared | own, output)
+        _run_questions(_needed(questions), name, top_k or [1], settings, output)
 
 
-def _reject(what: str, options: _Options) -> None:
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise ConfigError(f"Expected no {', '.join(given)} with {what}.")
+def _settings(given: _Options, *more: str) -> dict[str, Any]:
+    """The settings that all measurements have; what was not given keeps its own default."""
+    names = (*_SHARED, *more)
+    settings = {name: given[name] for name in names if given[name] is not None}
+    return settings | {"grounding": given["grounding"].value}
+
+
+def _reject(what: str, given: _Options, names: Sequence[str]) -> None:
+    flags = [
+        _FLAGS.get(name, f"--{name.replace('_', '-')}") for name in names if given[name] is not None
+    ]
+    if flags:
+        raise ConfigError(f"Expected no {', '.join(flags)} with {what}.")
 
 
 def _needed(questions: Path | None) -> Path:

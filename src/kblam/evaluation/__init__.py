@@ -5,11 +5,13 @@ from __future__ import annotations
 from kblam.evaluation.attention import AttentionRecord, evaluate_attention
 from kblam.evaluation.config import (
     METHODS,
+    AskingConfig,
     EvaluationConfig,
     MethodName,
     PreservationConfig,
     RetrievalConfig,
     RetrievalText,
+    RunConfig,
 )
 from kblam.evaluation.preservation import evaluate_preservation, load_prompts
 from kblam.evaluation.preservation_result import (
@@ -28,6 +30,7 @@ from kblam.evaluation.tasks import Question, Task, build_task, load_facts, load_
 __all__ = [
     "METHODS",
     "WORDINGS",
+    "AskingConfig",
     "AttentionRecord",
     "EvaluationConfig",
     "EvaluationResult",
@@ -40,6 +43,7 @@ __all__ = [
     "QuestionRecord",
     "RetrievalConfig",
     "RetrievalText",
+    "RunConfig",
     "SuiteConfig",
     "Task",
     "build_task",

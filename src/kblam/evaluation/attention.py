@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from kblam.answer import Answer
 from kblam.config import GenerationOptions
+from kblam.evaluation._loading import load_model
 from kblam.evaluation._progress import bar
 from kblam.evaluation.bootstrap import ratio_interval
 from kblam.evaluation.config import EvaluationConfig
 from kblam.evaluation.methods import KnowledgeTokens
 from kblam.evaluation.record_file import RecordFile
-from kblam.evaluation.runner import load_model
-from kblam.evaluation.tasks import Question, Task, build_task, load_facts, load_questions
+from kblam.evaluation.runner import load_task
+from kblam.evaluation.tasks import Question, Task, identity
 from kblam.knowledge import Triple
 from kblam.model import KBLaM
 
@@ -90,13 +91,7 @@ def evaluate_attention(
     Raises:
         ConfigError: A file or a setting cannot be used.
     """
-    task = build_task(
-        load_facts(config.facts),
-        load_questions(config.questions),
-        num_facts=config.num_facts,
-        limit=config.limit,
-        seed=config.seed,
-    )
+    task = load_task(config)
     pairs = [(q, g) for q, g in zip(task.questions, task.gold, strict=True) if g][:num_questions]
     file = RecordFile(config.resume, config.for_replies(), AttentionRecord.from_dict)
     method = KnowledgeTokens((model or load_model(config)).with_options().detach(), task, config)
@@ -126,13 +121,13 @@ def _trace_all(
 
 
 def _record(question: Question, gold: Sequence[Triple], answer: Answer) -> AttentionRecord:
-    wanted = {_parts(fact) for fact in gold}
+    wanted = {identity(fact) for fact in gold}
     trace = answer.attention
     layers: tuple[int, ...] = ()
     right, weights = np.zeros(0, dtype=bool), np.zeros((0, 0))
     if trace is not None and trace.facts:
         layers = trace.layers
-        right = np.array([_parts(fact) in wanted for fact in trace.facts])  # (k,)
+        right = np.array([identity(fact) in wanted for fact in trace.facts])  # (k,)
         weights = np.asarray(trace.by_layer, dtype=np.float64)  # (layers, k)
     return AttentionRecord(
         index=question.index,
@@ -141,12 +136,8 @@ def _record(question: Question, gold: Sequence[Triple], answer: Answer) -> Atten
         gold=tuple(float(row[right].sum()) for row in weights),
         facts=tuple(float(row.sum()) for row in weights),
         first=tuple(bool(right[row.argmax()]) for row in weights),
-        selected=bool(answer.facts) and _parts(answer.facts[0].fact) in wanted,
+        selected=bool(answer.facts) and identity(answer.facts[0].fact) in wanted,
     )
-
-
-def _parts(fact: Any) -> tuple[str, str, str]:
-    return fact.entity, fact.property, fact.value
 
 
 def _summary(

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ratio_interval"]
+__all__ = ["Parts", "ratio", "ratio_interval", "ratios"]
 
 _Floats = npt.NDArray[np.float64]
+# Numerators and denominators, one of each per question.
+Parts = tuple[Sequence[float], Sequence[float]]
+
+
+def ratio(parts: Parts) -> float | None:
+    """The sum of the numerators over that of the denominators; None where nothing counts."""
+    top, bottom = map(sum, parts)
+    return top / bottom if bottom else None
+
+
+def ratios(
+    figures: Mapping[str, Parts], *, resamples: int, seed: int
+) -> tuple[dict[str, float | None], dict[str, tuple[float, float]]]:
+    """Work out figures and their intervals.
+
+    Args:
+        figures: By name, the numerators and denominators.
+        resamples: As of `ratio_interval`; 0 leaves the intervals out.
+        seed: Likewise.
+
+    Returns:
+        By name, the figures, and the intervals of those that have one.
+    """
+    intervals = {
+        name: ends
+        for name, (top, bottom) in figures.items()
+        if resamples and (ends := ratio_interval(top, bottom, resamples=resamples, seed=seed))
+    }
+    return {name: ratio(parts) for name, parts in figures.items()}, intervals
 
 
 def ratio_interval(

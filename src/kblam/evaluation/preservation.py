@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-import torch
-
 from kblam._prompt import as_messages
 from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
 from kblam.evaluation._forcing import Follower, Recorder
 from kblam.evaluation._generating import generating_with
+from kblam.evaluation._loading import load_model
 from kblam.evaluation._progress import bar
 from kblam.evaluation.config import PreservationConfig
 from kblam.evaluation.preservation_result import (
@@ -25,11 +24,10 @@ from kblam.evaluation.preservation_result import (
     summarise_preservation,
 )
 from kblam.evaluation.record_file import RecordFile
-from kblam.evaluation.result import versions
+from kblam.evaluation.result import provenance
 from kblam.evaluation.tasks import load_facts
 from kblam.knowledge import KnowledgeStore, Triple
 from kblam.model import KBLaM
-from kblam.weights import DEFAULT_BASE
 
 __all__ = ["evaluate_preservation", "load_prompts"]
 
@@ -66,14 +64,9 @@ def evaluate_preservation(
         WeightsNotFoundError: The base model or the encoder cannot be found.
         AdapterError: The adapter cannot be loaded.
     """
-    prompts = load_prompts(config.prompts)
-    if config.limit is not None and config.limit < len(prompts):
-        # In the file's order, so that a larger sample goes through the same kinds.
-        drawn = random.Random(config.seed).sample(range(len(prompts)), config.limit)
-        prompts = [prompts[i] for i in sorted(drawn)]
-    facts, notes = _some_facts(config)
+    prompts, (facts, notes) = _some_prompts(config), _some_facts(config)
     file = RecordFile(config.resume, config.for_replies(), PreservationRecord.from_dict)
-    base = (model or _load_model(config)).with_options().detach()
+    base = (model or load_model(config)).with_options().detach()
     started = time.perf_counter()
     with KnowledgeStore.from_source(facts) as store:
         store.encode(base.encoder)
@@ -84,14 +77,11 @@ def evaluate_preservation(
         [file.records[prompt.index] for prompt in prompts],
         config,
         num_facts=len(facts),
-        model=base.model_name,
         adapter=base.adapter_name,
         encoder=base.encoder.name,
-        versions=versions(),
         seconds=time.perf_counter() - started,
-        device=str(base.base.device),
-        threads=torch.get_num_threads(),
         notes=notes,
+        **provenance(base),
     )
 
 
@@ -127,6 +117,15 @@ def _parse(line: str, index: int, where: str) -> GeneralPrompt:
         ) from error
 
 
+def _some_prompts(config: PreservationConfig) -> list[GeneralPrompt]:
+    prompts = load_prompts(config.prompts)
+    if config.limit is None or config.limit >= len(prompts):
+        return prompts
+    # In the file's order, so that a larger sample goes through the same kinds.
+    drawn = random.Random(config.seed).sample(range(len(prompts)), config.limit)
+    return [prompts[i] for i in sorted(drawn)]
+
+
 def _some_facts(config: PreservationConfig) -> tuple[list[Triple], tuple[str, ...]]:
     facts = load_facts(config.facts)
     if config.num_facts is None or config.num_facts == len(facts):
@@ -134,16 +133,6 @@ def _some_facts(config: PreservationConfig) -> tuple[list[Triple], tuple[str, ..
     if config.num_facts > len(facts):
         return facts, (f"{config.num_facts} facts were asked for; the file has {len(facts)}.",)
     return random.Random(config.seed).sample(facts, config.num_facts), ()
-
-
-def _load_model(config: PreservationConfig) -> KBLaM:
-    return KBLaM.from_pretrained(
-        config.base_model or DEFAULT_BASE,
-        adapter=config.adapter,
-        encoder=config.encoder,
-        device=config.device,
-        grounding=config.grounding,
-    )
 
 
 def _compare_all(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kblam.evaluation.bootstrap import ratio_interval
+from kblam.evaluation._figures import Figures
+from kblam.evaluation.bootstrap import Parts, ratio, ratios
 from kblam.evaluation.config import PreservationConfig
 
 __all__ = [
@@ -86,7 +85,7 @@ class PreservationRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreservationResult:
+class PreservationResult(Figures):
     """How much of the base model is left as it was.
 
     The divergence is the mean over all compared tokens of KL(base || with facts), in nats. It is
@@ -142,22 +141,8 @@ class PreservationResult:
     records: tuple[PreservationRecord, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as one JSON object."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        del values["records"]
-        values["intervals"] = {name: list(ends) for name, ends in self.intervals.items()}
-        return {"task": "preservation"} | values | {"notes": list(self.notes)}
-
-    def write(self, path: str | Path) -> Path:
-        """Write the figures as JSON.
-
-        Returns:
-            The file written.
-        """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        return path
+        """The figures as one JSON object, which names its task."""
+        return {"task": "preservation"} | super().to_dict()
 
 
 def summarise_preservation(
@@ -170,14 +155,7 @@ def summarise_preservation(
         config: The settings.
         facts: The fields of the result that do not follow from the records.
     """
-    figures = _figures(records)
-    values = {name: _ratio(top, bottom) for name, (top, bottom) in figures.items()}
-    intervals = {
-        name: ends
-        for name, (top, bottom) in figures.items()
-        if config.bootstrap
-        and (ends := ratio_interval(top, bottom, resamples=config.bootstrap, seed=config.seed))
-    }
+    values, intervals = ratios(_figures(records), resamples=config.bootstrap, seed=config.seed)
     per_prompt = [r.divergence / r.tokens for r in records]
     fixed: Any = values
     return PreservationResult(
@@ -193,7 +171,7 @@ def summarise_preservation(
     )
 
 
-def _figures(records: Sequence[PreservationRecord]) -> dict[str, tuple[list[float], list[float]]]:
+def _figures(records: Sequence[PreservationRecord]) -> dict[str, Parts]:
     """Each figure as numerators and denominators, one of each per prompt."""
     tokens = [float(r.tokens) for r in records]
     nats = [r.divergence for r in records]
@@ -219,10 +197,6 @@ def _by_kind(records: Sequence[PreservationRecord]) -> dict[str, dict[str, float
         kinds[kind] = {
             name: value
             for name in ("kl_per_token", "refused", "identical")
-            if (value := _ratio(*figures[name])) is not None
+            if (value := ratio(figures[name])) is not None
         }
     return kinds
-
-
-def _ratio(top: Sequence[float], bottom: Sequence[float]) -> float | None:
-    return sum(top) / sum(bottom) if sum(bottom) else None

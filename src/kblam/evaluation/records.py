@@ -11,7 +11,7 @@ from typing import Any
 from kblam.evaluation import metrics
 from kblam.evaluation.answering import Reply
 from kblam.evaluation.refusal import is_refusal
-from kblam.evaluation.tasks import Question
+from kblam.evaluation.tasks import Question, identity
 from kblam.knowledge import Triple
 
 __all__ = ["QuestionRecord", "score"]
@@ -95,11 +95,11 @@ def score(
         reply: The reply.
         refusal: The sentence to refuse with.
     """
-    wanted = {(fact.entity, fact.property, fact.value) for fact in gold}
+    wanted = {identity(fact) for fact in gold}
     places = [
         place
         for place, fact in enumerate(itertools.islice(ranking or (), RANKED), start=1)
-        if (fact.entity, fact.property, fact.value) in wanted
+        if identity(fact) in wanted
     ]
     return QuestionRecord(
         index=question.index,

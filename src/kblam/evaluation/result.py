@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from kblam.evaluation.bootstrap import ratio_interval
+from kblam.evaluation._figures import Figures
+from kblam.evaluation.bootstrap import Parts, ratios
 from kblam.evaluation.config import EvaluationConfig
 from kblam.evaluation.metrics import recall_at
 from kblam.evaluation.records import QuestionRecord
+from kblam.model import KBLaM
 
-__all__ = ["EvaluationResult", "summarise", "versions"]
+__all__ = ["EvaluationResult", "provenance", "summarise", "versions"]
 
 _PACKAGES = ("kblam", "torch", "transformers", "sentence-transformers", "bm25s")
 _Measure = Callable[[QuestionRecord], float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationResult:
+class EvaluationResult(Figures):
     """The figures of one method.
 
     Shares are from 0 to 1. The replies' measures (`exact_match`, `contains`, `token_f1`,
@@ -99,24 +100,6 @@ class EvaluationResult:
     notes: tuple[str, ...] = ()
     records: tuple[QuestionRecord, ...] = field(default=(), repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The figures as one JSON object."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        del values["records"]
-        values["intervals"] = {name: list(ends) for name, ends in self.intervals.items()}
-        return values | {"notes": list(self.notes)}
-
-    def write(self, path: str | Path) -> Path:
-        """Write the figures as JSON.
-
-        Returns:
-            The file written.
-        """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        return path
-
 
 def summarise(
     records: Sequence[QuestionRecord], config: EvaluationConfig, **facts: Any
@@ -128,16 +111,10 @@ def summarise(
         config: The settings.
         facts: The fields of the result that do not follow from the records.
     """
-    figures = _shares(records)
-    values: dict[str, Any] = {name: _ratio(top, bottom) for name, (top, bottom) in figures.items()}
+    shares, intervals = ratios(_shares(records), resamples=config.bootstrap, seed=config.seed)
+    values: dict[str, Any] = dict(shares)
     if values["refusal_precision"] is None and values["refusal_recall"] is not None:
         values["refusal_precision"] = 0.0
-    intervals = {
-        name: ends
-        for name, (top, bottom) in figures.items()
-        if config.bootstrap
-        and (ends := ratio_interval(top, bottom, resamples=config.bootstrap, seed=config.seed))
-    }
     seconds = [r.seconds for r in records if r.seconds is not None]
     first = [r.time_to_first_token for r in records if r.time_to_first_token is not None]
     return EvaluationResult(
@@ -159,14 +136,14 @@ def summarise(
     )
 
 
-def _shares(records: Sequence[QuestionRecord]) -> dict[str, tuple[list[float], list[float]]]:
+def _shares(records: Sequence[QuestionRecord]) -> dict[str, Parts]:
     """Each share as numerators and denominators, one of each per question."""
 
-    def over(counts: _Measure, measure: _Measure) -> tuple[list[float], list[float]]:
+    def over(counts: _Measure, measure: _Measure) -> Parts:
         bottom = [float(counts(r)) for r in records]
         return [b * measure(r) for b, r in zip(bottom, records, strict=True)], bottom
 
-    def answerable(measure: _Measure) -> tuple[list[float], list[float]]:
+    def answerable(measure: _Measure) -> Parts:
         return over(lambda r: r.answerable, measure)
 
     return {
@@ -181,10 +158,6 @@ def _shares(records: Sequence[QuestionRecord]) -> dict[str, tuple[list[float], l
     }
 
 
-def _ratio(top: Sequence[float], bottom: Sequence[float]) -> float | None:
-    return sum(top) / sum(bottom) if sum(bottom) else None
-
-
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
@@ -194,6 +167,16 @@ def _latency(name: str, values: Sequence[float]) -> dict[str, float]:
         return {}
     median, high = np.quantile(values, (0.5, 0.95))
     return {f"{name}_p50": float(median), f"{name}_p95": float(high)}
+
+
+def provenance(model: KBLaM) -> dict[str, Any]:
+    """The fields of a result that tell what the figures were taken with."""
+    return {
+        "model": model.model_name,
+        "versions": versions(),
+        "device": str(model.base.device),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def versions() -> dict[str, str]:

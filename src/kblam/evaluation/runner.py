@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import torch
-
+from kblam.evaluation._loading import load_model
 from kblam.evaluation._memory import peak_memory_mb, reset_peak_memory
 from kblam.evaluation._progress import bar
 from kblam.evaluation.answering import Method, Reply
@@ -14,13 +13,12 @@ from kblam.evaluation.config import EvaluationConfig
 from kblam.evaluation.methods import build_method
 from kblam.evaluation.record_file import RecordFile
 from kblam.evaluation.records import RANKED, QuestionRecord, score
-from kblam.evaluation.result import EvaluationResult, summarise, versions
+from kblam.evaluation.result import EvaluationResult, provenance, summarise
 from kblam.evaluation.tasks import Task, build_task, load_facts, load_questions
 from kblam.knowledge import Triple
 from kblam.model import KBLaM
-from kblam.weights import DEFAULT_BASE
 
-__all__ = ["evaluate", "load_model"]
+__all__ = ["evaluate", "load_task"]
 
 # Answered before the clock starts, so that no question pays for the first call of a kernel. It
 # is none of the task's, since encoders remember the texts they have seen.
@@ -53,15 +51,9 @@ def evaluate(
         AdapterError: The adapter cannot be loaded.
         MissingExtraError: `bm25` without its library.
     """
-    task = build_task(
-        load_facts(config.facts),
-        load_questions(config.questions),
-        num_facts=config.num_facts,
-        limit=config.limit,
-        seed=config.seed,
-    )
+    task = load_task(config)
     file = RecordFile(config.resume, config.for_replies(), QuestionRecord.from_dict)
-    model = (model or load_model(config)).with_options().detach()
+    model = (model or load_model(config, informed=config.method == "kblam")).with_options().detach()
     method = build_method(model, task, config)
     reset_peak_memory(model.base.device)
     started = time.perf_counter()
@@ -75,27 +67,29 @@ def evaluate(
             config,
             num_facts=len(task.facts),
             peak_memory_mb=peak_memory_mb(model.base.device),
-            model=model.model_name,
             adapter=model.adapter_name if config.method == "kblam" else None,
             encoder=model.encoder.name if config.method in ("kblam", "rag") else None,
-            versions=versions(),
             preparation_seconds=prepared,
-            device=str(model.base.device),
-            threads=torch.get_num_threads(),
             notes=task.notes + method.notes(),
+            **provenance(model),
         )
     finally:
         method.close()
 
 
-def load_model(config: EvaluationConfig) -> KBLaM:
-    """Load the model that the settings name; the baselines get it without an adapter."""
-    return KBLaM.from_pretrained(
-        config.base_model or DEFAULT_BASE,
-        adapter=config.adapter if config.method == "kblam" else None,
-        encoder=config.encoder,
-        device=config.device,
-        grounding=config.grounding,
+def load_task(config: EvaluationConfig) -> Task:
+    """Read the files that the settings name, and choose the questions and facts.
+
+    Raises:
+        ConfigError: A file cannot be used.
+        FactError: A line of the facts is not a fact.
+    """
+    return build_task(
+        load_facts(config.facts),
+        load_questions(config.questions),
+        num_facts=config.num_facts,
+        limit=config.limit,
+        seed=config.seed,
     )
 
 

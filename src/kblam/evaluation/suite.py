@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import hashlib
 import json
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from kblam.errors import ConfigError, require
+from kblam.evaluation._loading import load_model
 from kblam.evaluation.attention import evaluate_attention
-from kblam.evaluation.config import EvaluationConfig, PreservationConfig
+from kblam.evaluation.config import PreservationConfig
 from kblam.evaluation.plots import draw_suite
 from kblam.evaluation.preservation import evaluate_preservation
 from kblam.evaluation.report import markdown
-from kblam.evaluation.runner import evaluate, load_model
+from kblam.evaluation.runner import evaluate
 from kblam.evaluation.suite_plan import Cell, SuiteConfig, plan_suite
 from kblam.model import KBLaM
 
@@ -63,20 +63,13 @@ def run_suite(
     }
     for number, cell in enumerate(plan, start=1):
         path = config.output / "cells" / f"{cell.name}.json"
-        if path.is_file():
-            result = json.loads(path.read_text(encoding="utf-8"))
-        else:
+        if not path.is_file():
             title = f"{number}/{len(plan)} {cell.name}"
-            measured = _measure(cell, models.get(informed=cell.informed), title, progress=progress)
-            text = json.dumps(measured, indent=2, ensure_ascii=False) + "\n"
-            _write(path, text)
-            result = json.loads(text)  # the same whether it was measured or read
-        _file_under(outcome, cell, result)
+            model = models.get(informed=cell.informed)
+            _write(path, _text(_measure(cell, model, title, progress=progress)))
+        _file_under(outcome, cell, json.loads(path.read_text(encoding="utf-8")))
         # After each, so that a look at the report shows how far things are.
-        _write(
-            config.output / "results.json",
-            json.dumps(outcome, indent=2, ensure_ascii=False) + "\n",
-        )
+        _write(config.output / "results.json", _text(outcome))
         _write(config.output / "results.md", markdown(outcome))
     draw_suite(outcome, config.output)
     return outcome
@@ -118,28 +111,15 @@ class _Models:
         if self._held is None or self._held[0] != informed:
             self._held = None
             gc.collect()  # the other one's weights, before these are read
-            own = self._config
-            config = EvaluationConfig(
-                facts=own.facts,
-                questions=own.questions,
-                method="kblam" if informed else "base",
-                base_model=own.base_model,
-                adapter=own.adapter,
-                encoder=own.encoder,
-                device=own.device,
-                grounding=own.grounding,
-            )
-            self._held = informed, load_model(config)
+            self._held = informed, load_model(self._config, informed=informed)
         return self._held[1]
 
 
 def _check_folder(config: SuiteConfig) -> dict[str, Any]:
     """Write what all figures in the folder depend on, or compare with what is there."""
-    values = dataclasses.asdict(config)
-    for free in ("output", "sizes", "methods", "top_k", "batch_size", "device", "bootstrap"):
-        del values[free]
+    values = config.for_replies()
     for name in ("facts", "questions"):
-        path = values[name]
+        path = Path(values[name])
         if not path.is_file():
             raise ConfigError(f"Expected a JSONL file of {name} at {path}, but there is none.")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -154,8 +134,12 @@ def _check_folder(config: SuiteConfig) -> dict[str, Any]:
                 f"differ: {', '.join(changed)}. Give another folder, or the settings it was "
                 "begun with."
             )
-    _write(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    _write(path, _text(values))
     return values
+
+
+def _text(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
 def _write(path: Path, text: str) -> None:

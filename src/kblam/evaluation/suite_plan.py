@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from kblam.errors import ConfigError
 from kblam.evaluation.config import (
     METHODS,
+    AskingConfig,
     EvaluationConfig,
     MethodName,
     PreservationConfig,
     RetrievalConfig,
+    RunConfig,
 )
 from kblam.evaluation.tasks import load_facts, load_questions
 
@@ -22,59 +24,37 @@ _RETRIEVING = ("rag", "bm25")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuiteConfig:
+class SuiteConfig(AskingConfig):
     """Everything that is to be measured, and the folder it goes to.
 
+    The fields of :class:`~kblam.evaluation.config.RunConfig` and
+    :class:`~kblam.evaluation.config.AskingConfig` come first. At a size of M facts no more than
+    M questions are asked, so that their gold facts are among them.
+
     Attributes:
-        facts: JSONL file of facts, as of :class:`EvaluationConfig`.
-        questions: JSONL file of questions, likewise.
         output: The folder; one that holds a part of the same suite is continued.
         sizes: Numbers of facts; None stands for all. Those larger than the file are left out.
         methods: What answers; `base`, which reads no facts, is asked once.
         top_k: `rag` and `bm25` are run with each of these.
-        limit: Ask so many questions; None asks all. At a size of M facts no more than M are
-            asked, so that their gold facts are among them.
-        seed: Draws questions and facts, resamples the intervals.
-        base_model: Name or folder of the decoder.
-        adapter: Name or folder of the knowledge adapter.
-        encoder: Sentence encoder; None is the adapter's own.
-        device: Where to compute; None lets the library choose.
-        grounding: Whether `kblam` copies values from the facts it reads.
-        max_new_tokens: The longest reply.
-        batch_size: Questions generated together; see :class:`EvaluationConfig`.
-        wording: Prompt of the methods that paste facts; None is the best one of each.
-        context_tokens: The longest prompt of `in-context` and `cached-prefix`.
         preservation_facts: Attach so many facts to measure what they do to general prompts.
         preservation_prompts: So many of those prompts; None takes all, 0 leaves them out.
         attention_questions: Trace the attention of so many questions; 0 leaves it out.
-        bootstrap: Resamples for the confidence intervals; 0 leaves them out.
     """
 
-    facts: Path
-    questions: Path
     output: Path
     sizes: tuple[int | None, ...] = (100, 1000, None)
     methods: tuple[str, ...] = METHODS
     top_k: tuple[int, ...] = (1, 5, 20)
-    limit: int | None = None
-    seed: int = 0
-    base_model: str | None = None
-    adapter: str = "default"
-    encoder: str | None = None
-    device: str | None = None
-    grounding: Literal["copy", "off"] = "copy"
-    max_new_tokens: int = 64
-    batch_size: int = 1
-    wording: str | None = None
-    context_tokens: int | None = None
     preservation_facts: int = 1000
     preservation_prompts: int | None = None
     attention_questions: int = 100
-    bootstrap: int = 1000
+
+    # What is measured, each in a cell of its own.
+    _not_for_replies = RunConfig._not_for_replies | {"output", "sizes", "methods", "top_k"}
 
     def __post_init__(self) -> None:
-        for name in ("facts", "questions", "output"):
-            object.__setattr__(self, name, Path(getattr(self, name)))
+        super().__post_init__()
+        object.__setattr__(self, "output", Path(self.output))
         unknown = [method for method in self.methods if method not in METHODS]
         if unknown or not self.methods:
             raise ConfigError(
@@ -156,23 +136,10 @@ def _cell(
         limit = size
     known: dict[str, MethodName] = {known: known for known in get_args(MethodName)}
     settings = EvaluationConfig(
-        facts=config.facts,
-        questions=config.questions,
+        **(config.shared(AskingConfig) | {"limit": limit}),
         method=known[method],
         num_facts=size,
-        limit=limit,
-        seed=config.seed,
-        base_model=config.base_model,
-        adapter=config.adapter,
-        encoder=config.encoder,
-        device=config.device,
-        grounding=config.grounding,
-        max_new_tokens=config.max_new_tokens,
-        batch_size=config.batch_size,
         retrieval=RetrievalConfig(top_k=top_k or 1),
-        wording=config.wording,
-        context_tokens=config.context_tokens,
-        bootstrap=config.bootstrap,
         resume=config.output / "cells" / f"{name}.jsonl",
     )
     label = f"{method} top {top_k}" if top_k else method
@@ -181,16 +148,8 @@ def _cell(
 
 def _preservation_cell(config: SuiteConfig) -> Cell:
     settings = PreservationConfig(
-        facts=config.facts,
+        **(config.shared(RunConfig) | {"limit": config.preservation_prompts}),
         num_facts=config.preservation_facts,
-        limit=config.preservation_prompts,
-        seed=config.seed,
-        base_model=config.base_model,
-        adapter=config.adapter,
-        encoder=config.encoder,
-        device=config.device,
-        grounding=config.grounding,
-        bootstrap=config.bootstrap,
         resume=config.output / "cells" / "preservation.jsonl",
     )
     return Cell("preservation", "preservation", settings)

@@ -20,6 +20,7 @@ __all__ = [
     "Task",
     "build_task",
     "find_gold",
+    "identity",
     "load_facts",
     "load_questions",
     "sample_questions",
@@ -70,6 +71,11 @@ class Task:
     notes: tuple[str, ...] = ()
 
 
+def identity(fact: Triple) -> tuple[str, str, str]:
+    """What makes two facts the same one, whatever their ids."""
+    return fact.entity, fact.property, fact.value
+
+
 def load_facts(path: str | Path) -> list[Triple]:
     """Read facts from JSONL, each triple once.
 
@@ -78,7 +84,7 @@ def load_facts(path: str | Path) -> list[Triple]:
         FactError: A line is not a fact; the message names the line.
     """
     path = _existing(path, "facts")
-    facts = {_parts(triple): triple for triple in JsonlSource(path).triples()}
+    facts = {identity(triple): triple for triple in JsonlSource(path).triples()}
     if not facts:
         raise ConfigError(f"Expected facts in {path}, but it has none.")
     return list(facts.values())
@@ -248,9 +254,9 @@ def _choose_facts(
     generator: random.Random,
 ) -> tuple[list[Triple], list[str]]:
     notes: list[str] = []
-    keep = {_parts(fact) for group in gold for fact in group}
-    kept = [fact for fact in facts if _parts(fact) in keep]
-    others = [fact for fact in facts if _parts(fact) not in keep]
+    keep = {identity(fact) for group in gold for fact in group}
+    kept = [fact for fact in facts if identity(fact) in keep]
+    others = [fact for fact in facts if identity(fact) not in keep]
     if num_facts is None or num_facts >= len(facts):
         if num_facts is not None and num_facts > len(facts):
             notes.append(f"{num_facts} facts were asked for; the file has {len(facts)}.")
@@ -264,7 +270,3 @@ def _choose_facts(
         chosen = kept + generator.sample(others, max(num_facts - len(kept), 0))
     generator.shuffle(chosen)
     return chosen, notes
-
-
-def _parts(fact: Triple) -> tuple[str, str, str]:
-    return fact.entity, fact.property, fact.value

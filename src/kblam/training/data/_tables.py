@@ -1,4 +1,4 @@
-"""The declarative tables: word lists and relations, read from text files of the package.
+"""The declarative tables: word lists, relations, prompts, read from text files of the package.
 
 A file of relations has sections, one for each kind of entity, and for each relation one head
 line followed by its own ways of asking::
@@ -29,7 +29,13 @@ from importlib import resources
 
 from kblam.knowledge import verbalise
 
-__all__ = ["Relation", "load_name_patterns", "load_relations", "load_words"]
+__all__ = [
+    "Relation",
+    "load_instructions",
+    "load_name_patterns",
+    "load_relations",
+    "load_words",
+]
 
 _PEOPLE = frozenset({"person", "employee", "patient"})
 #: Values that are entities themselves, and the kind of entity they are.
@@ -180,6 +186,14 @@ def load_name_patterns() -> dict[str, tuple[str, ...]]:
     """Return the patterns of names by kind of entity."""
     text = (resources.files(__package__) / "tables" / "names.txt").read_text(encoding="utf-8")
     return {kind: tuple(lines) for kind, lines in _sections(text)}
+
+
+@functools.cache
+def load_instructions() -> tuple[str, ...]:
+    """Return the templates of general prompts, one for each line of their file."""
+    file = resources.files(__package__) / "tables" / "instructions.txt"
+    lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return tuple(line.replace(r"\n", "\n") for line in lines if line and not line.startswith("#"))
 
 
 @functools.cache

@@ -17,6 +17,7 @@ _DATA_SETTINGS = (
     "base_model", "encoder", "seed", "num_facts", "num_questions", "num_instructions",
     "retrieval_questions", "layer_spacing", "first_layer",
 )  # fmt: skip
+_OWN_SETTINGS = ("facts", "questions", "own_share")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class TrainingConfig:
         output_dir: Checkpoints, caches, the learning curve and the adapter go here.
         base_model: Name or folder of the decoder, which stays frozen.
         encoder: Name or folder of the sentence encoder.
+        facts: JSONL of facts of your own, as kblam evaluate reads them; they come beside the
+            synthetic ones.
+        questions: JSONL of questions about them; no answers: a refusal is right.
+        own_share: Share of the questions that are those.
         init_from: An adapter to go on training, of the same shape; None starts from nothing.
         seed: For data, weights and order.
         num_facts: Facts of the synthetic world.
@@ -54,11 +59,16 @@ class TrainingConfig:
         checkpoint_every: Steps between checkpoints.
         validation_every: Steps between looks at held-back questions.
         device: None takes a GPU where there is one.
+        compile: Run the base's layers through torch.compile in the second stage.
+        log_with: Also write the learning curve for TensorBoard, to the folder tensorboard.
     """
 
     output_dir: str = "runs/kblam"
     base_model: str = DEFAULT_BASE
     encoder: str = DEFAULT_ENCODER
+    facts: str | None = None
+    questions: str | None = None
+    own_share: float = 0.3
     init_from: str | None = None
     seed: int = 0
     num_facts: int = 30_000
@@ -84,6 +94,8 @@ class TrainingConfig:
     checkpoint_every: int = 100
     validation_every: int = 100
     device: str | None = None
+    compile: bool = False
+    log_with: Literal["tensorboard"] | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -100,6 +112,13 @@ class TrainingConfig:
                 f"Expected at most batch_size = {self.batch_size} general prompts a step, got "
                 f"instructions_per_batch = {self.instructions_per_batch}."
             )
+        if (self.facts is None) != (self.questions is None):
+            missing = "facts" if self.facts is None else "questions"
+            raise ConfigError(
+                f"Expected facts and questions together, got no {missing}. Give --{missing} too."
+            )
+        if not 0.0 < self.own_share <= 1.0:
+            raise ConfigError(f"Expected own_share above 0 and up to 1, got {self.own_share}.")
         if not self.learning_rate > 0.0:
             raise ConfigError(f"Expected a learning rate > 0, got {self.learning_rate}.")
         if self.candidates < self.top_k:
@@ -113,5 +132,6 @@ class TrainingConfig:
 
     def data_key(self) -> str:
         """Names the cached data: equal for runs that train on the same."""
-        chosen = {name: getattr(self, name) for name in _DATA_SETTINGS}
+        names = _DATA_SETTINGS if self.facts is None else _DATA_SETTINGS + _OWN_SETTINGS
+        chosen = {name: getattr(self, name) for name in names}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]

@@ -18,12 +18,14 @@ from tqdm import tqdm
 
 from kblam.encoding import Evidence, encode_or_zero, read_evidence
 from kblam.knowledge import TextEmbedder, Triple
+from kblam.training._files import replacing
 from kblam.training.data import (
     TrainingQuestion,
     World,
     generate_questions,
     generate_world,
 )
+from kblam.training.own import Own, mix
 
 __all__ = ["Corpus", "build_corpus", "corpus_evidence", "embed"]
 
@@ -112,6 +114,8 @@ def build_corpus(
     seed: int,
     cache: Path,
     split: Literal["train", "validation"] = "train",
+    own: Own | None = None,
+    own_share: float = 0.0,
 ) -> Corpus:
     """Generate a world and its questions, and embed them or read the cached embeddings.
 
@@ -122,12 +126,18 @@ def build_corpus(
         seed: Of the world; equal seeds give equal worlds.
         cache: File for the embeddings.
         split: ``"train"`` or ``"validation"``, which share neither entities nor all relations.
+        own: Facts and questions to mix in.
+        own_share: Of the N questions, the share of own ones.
     """
     world: World = generate_world(num_facts, seed, split=split)
-    questions = tuple(generate_questions(world, num_questions, seed + 1))
-    facts = world.facts
+    num_own = 0 if own is None else round(own_share * num_questions)
+    questions = tuple(generate_questions(world, num_questions - num_own, seed + 1))
+    facts, made_of = world.facts, world.fingerprint
+    if own is not None:
+        facts, questions = mix(facts, questions, own, num_own, seed)
+        made_of += f"-{_digest_facts(own.facts)}"
     # Equal sizes do not make equal data: the generator may have changed since.
-    made_of = f"{world.fingerprint}-{_digest(questions)}-{encoder.name}"
+    made_of += f"-{_digest(questions)}-{encoder.name}"
     tensors = _read(cache, made_of)
     if tensors is None:
         tensors = {
@@ -136,10 +146,10 @@ def build_corpus(
             "asked": embed(encoder, [q.question for q in questions], f"{split} questions"),
             "context": encode_or_zero(encoder, [q.before for q in questions]),
         }
-        cache.parent.mkdir(parents=True, exist_ok=True)
         # Rounded at once: a resumed run reads the same numbers as the one that was cut.
         tensors = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
-        save_file(tensors, cache, metadata={"made_of": made_of})
+        with replacing(cache) as path:
+            save_file(tensors, path, metadata={"made_of": made_of})
     entities = {name: i for i, name in enumerate(sorted({fact.entity for fact in facts}))}
     return Corpus(
         facts=facts,
@@ -151,6 +161,13 @@ def build_corpus(
         entity_of=torch.tensor([entities[fact.entity] for fact in facts]),
         made_of=made_of,
     )
+
+
+def _digest_facts(facts: Sequence[Triple]) -> str:
+    digest = hashlib.sha256()
+    for fact in facts:
+        digest.update(f"{fact.key_text}\x1f{fact.value_text}\n".encode())
+    return digest.hexdigest()
 
 
 def _digest(questions: Sequence[TrainingQuestion]) -> str:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from kblam._engine import Engine
 from kblam._prompt import pad_prompts, tokenize
+from kblam.training._files import replacing
 from kblam.training.batches import Example, text_example
 from kblam.training.data import general_instructions
 
@@ -70,8 +71,8 @@ def general_prompts(engine: Engine, count: int, seed: int, cache: Path) -> list[
             for row in output[:, padded.input_ids.shape[1] :].tolist():
                 end = next((i + 1 for i, token in enumerate(row) if token in ends), len(row))
                 continuations.append(row[:end])
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        cache.write_text(json.dumps({"texts": texts, "continuations": continuations}))
+        with replacing(cache) as path:
+            path.write_text(json.dumps({"texts": texts, "continuations": continuations}))
     return [
         General(text, text_example(prompt, continuation))
         for text, prompt, continuation in zip(texts, prompts, continuations, strict=True)

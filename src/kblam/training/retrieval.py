@@ -14,6 +14,7 @@ from tqdm import tqdm
 from kblam._engine import Engine
 from kblam.decoder import KnowledgeAdapter, attention_layout
 from kblam.knowledge import TextEmbedder
+from kblam.training._files import replacing
 from kblam.training.batches import Example, collate
 from kblam.training.candidates import choose_candidates
 from kblam.training.corpus import Corpus, corpus_evidence
@@ -99,8 +100,8 @@ def cache_hidden(
         hook.remove()
     offsets = torch.tensor([0, *np.cumsum([len(part) for part in parts]).tolist()])
     cache = HiddenCache(torch.cat(parts), offsets)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"states": cache.states, "offsets": cache.offsets}, path)
+    with replacing(path) as fresh:
+        save_file({"states": cache.states, "offsets": cache.offsets}, fresh)
     return cache
 
 

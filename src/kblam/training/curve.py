@@ -1,15 +1,69 @@
-"""Learning curves as a picture."""
+"""The learning curve: as JSON, as a picture, and to whoever else keeps it."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from kblam.errors import require
+from kblam.training._files import replacing
 
-__all__ = ["plot_curve"]
+__all__ = ["Curve", "plot_curve"]
 
 _PARTS = ("words", "copy", "selection", "refusal", "divergence")
+
+
+class Curve:
+    """The learning curve of a run, one row a step.
+
+    Args:
+        folder: Of ``curve.json``, which is gone on with, and ``curve.png``.
+        report: Called with the numbers of each new row and its step.
+    """
+
+    def __init__(
+        self, folder: Path, report: Callable[[dict[str, float], int], None] | None = None
+    ) -> None:
+        self._file = folder / "curve.json"
+        self._picture = folder / "curve.png"
+        self._report = report
+        self.rows: list[dict[str, Any]] = []
+        if self._file.exists():
+            self.rows = json.loads(self._file.read_text())
+
+    def add(self, stage: str, step: int, numbers: dict[str, float]) -> None:
+        """Append a row.
+
+        Args:
+            stage: ``"selection"``, ``"joint"`` or ``"validation"``.
+            step: Of the stage.
+            numbers: By name.
+        """
+        self.rows.append({"stage": stage, "step": step, **numbers})
+        if self._report is not None:
+            self._report({f"{stage}/{name}": value for name, value in numbers.items()}, step)
+
+    def clear(self) -> None:
+        """Forget everything: the run begins anew."""
+        self.rows = []
+
+    def cut(self, step: int) -> None:
+        """Forget joint steps from ``step`` on: they are about to be taken again."""
+        self.rows = [r for r in self.rows if r["stage"] == "selection" or r["step"] < step]
+
+    def write(self) -> None:
+        """Write the file, and the picture once there is something to see in it.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        with replacing(self._file) as path:
+            path.write_text(json.dumps(self.rows) + "\n")
+        if any(row["stage"] == "joint" for row in self.rows):
+            with replacing(self._picture) as path:
+                plot_curve(self.rows, path)
 
 
 def plot_curve(rows: list[dict[str, Any]], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The training loop: both stages, checkpoints, the learning curve, the finished adapter."""
+"""The training loop: both stages, the learning curve, the finished adapter."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import logging
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,26 @@ from kblam._digest import weights_digest
 from kblam._engine import Engine, load_base_model
 from kblam.config import DEFAULT_REFUSAL
 from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach, attention_layout
-from kblam.errors import KBLaMError
+from kblam.errors import KBLaMError, require
 from kblam.training.batches import question_example
 from kblam.training.calibrate import calibrate
+from kblam.training.checkpoint import Checkpoint
+from kblam.training.compilation import compiled
 from kblam.training.config import TrainingConfig
 from kblam.training.corpus import Corpus, build_corpus
-from kblam.training.curve import plot_curve
+from kblam.training.curve import Curve
 from kblam.training.general import general_prompts
+from kblam.training.objective import Losses
+from kblam.training.optimisation import make_optimizer
+from kblam.training.own import read_own
+from kblam.training.processes import (
+    base_dtype,
+    check_equal,
+    make_accelerator,
+    quick_products,
+    share_gradients,
+    share_weights,
+)
 from kblam.training.retrieval import cache_hidden, train_selection
 from kblam.training.trainer import Trainer, knowledge_config
 
@@ -42,6 +55,9 @@ _VALIDATION_BATCHES = 2
 def train(config: TrainingConfig) -> Path:
     """Train an adapter; a run that was cut off goes on where its last checkpoint stands.
 
+    Started in several processes (``accelerate launch``), all of them train on batches of their
+    own; the main process alone makes the data and writes files.
+
     Args:
         config: The settings.
 
@@ -50,16 +66,28 @@ def train(config: TrainingConfig) -> Path:
 
     Raises:
         WeightsNotFoundError: The base model or encoder is nowhere to be found.
-        KBLaMError: The base model changed while it was trained on, which must never be.
+        ConfigError: The device, or a file of one's own facts or questions, is not as expected.
+        MissingExtraError: A package is not installed that training or a setting needs.
+        KBLaMError: The loss became infinite, or something changed which must never change.
     """
-    accelerator = Accelerator(cpu=config.device == "cpu")
+    require("matplotlib", extra="train")  # the curve's picture: better now than after an hour
     output = Path(config.output_dir)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "training_config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    accelerator = make_accelerator(config, output)
+    if accelerator.is_main_process:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "training_config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    try:
+        with quick_products(accelerator.device):
+            _train(config, accelerator, output)
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
+    return output / "adapter"
+
+
+def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> None:
     device = accelerator.device
-    # Half the bytes and, where the machine multiplies bfloat16 natively, a third of the time;
-    # the adapter itself is trained in float32.
-    model, tokenizer = load_base_model(config.base_model, device=device, dtype=torch.bfloat16)
+    model, tokenizer = load_base_model(config.base_model, device=device, dtype=base_dtype(device))
     engine = Engine(model, tokenizer, config.base_model, None, config.encoder)
     before = weights_digest(model)
     torch.manual_seed(config.seed)
@@ -69,34 +97,47 @@ def train(config: TrainingConfig) -> Path:
     if config.init_from is not None:
         adapters.start_from(adapter, config.init_from, model)
     cache = output / "cache" / config.data_key()
-    trainer, validation = _prepare(config, engine, adapter, cache)
-    curve = _Curve(output / "curve.json")
-    _recover(output / "checkpoint")
-    if not (output / "checkpoint").exists():
-        curve.rows.clear()
-        _first_stage(config, trainer, cache, curve)
-    _second_stage(config, accelerator, trainer, validation, curve, output)
+    checkpoint = Checkpoint(output / "checkpoint", accelerator)
+    # What the main process makes or puts right, the others find.
+    with accelerator.main_process_first():
+        trainer, validation = _prepare(config, engine, adapter, cache)
+        if accelerator.is_main_process:
+            checkpoint.recover()
+    curve = Curve(output, accelerator.log if config.log_with else None)
+    if not checkpoint.exists:
+        curve.clear()
+        if accelerator.is_main_process:
+            _first_stage(config, trainer, cache, curve)
+        share_weights(accelerator, adapter)
+    with compiled(trainer.decoder) if config.compile else nullcontext():
+        _second_stage(config, accelerator, trainer, validation, curve, checkpoint)
     trainer.decoder.detach()
     if weights_digest(model) != before:
         raise KBLaMError("The base model's weights changed in training. Report this as a bug.")
+    check_equal(accelerator, adapter)
     if accelerator.is_main_process:
         calibrated = calibrate(engine, adapter, validation, seed=config.seed)
         adapter.config = calibrated.config
         (output / "calibration.json").write_text(json.dumps(calibrated.report, indent=2) + "\n")
         adapters.save_pretrained(adapter, output / "adapter", model, base_model=config.base_model)
-        plot_curve(curve.rows, output / "curve.png")
-    return output / "adapter"
+        curve.write()
+    accelerator.wait_for_everyone()
 
 
 def _prepare(
     config: TrainingConfig, engine: Engine, adapter: KnowledgeAdapter, cache: Path
 ) -> tuple[Trainer, Corpus]:
+    own = None
+    if config.facts is not None and config.questions is not None:
+        own = read_own(config.facts, config.questions)
     corpus = build_corpus(
         engine.encoder,
         num_facts=config.num_facts,
         num_questions=config.num_questions,
         seed=config.seed,
         cache=cache / "train.safetensors",
+        own=own,
+        own_share=config.own_share,
     )
     validation = build_corpus(
         engine.encoder,
@@ -111,7 +152,7 @@ def _prepare(
     return Trainer(config, engine, decoder, corpus, general), validation
 
 
-def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: _Curve) -> None:
+def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: Curve) -> None:
     if config.retrieval_steps == 0:
         return
     corpus, engine = trainer.corpus, trainer.engine
@@ -134,28 +175,8 @@ def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: _
         learning_rate=config.retrieval_learning_rate,
         seed=config.seed,
     ):
-        curve.add({"stage": "selection", **row})
+        curve.add("selection", int(row.pop("step")), row)
     curve.write()
-
-
-def _optimizer(config: TrainingConfig, adapter: KnowledgeAdapter) -> torch.optim.Optimizer:
-    slow: list[torch.nn.Parameter] = []
-    fast: list[torch.nn.Parameter] = []
-    scalars: list[torch.nn.Parameter] = []
-    for name, parameter in adapter.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        # Query heads and selection start from trained weights; matrices decay, scalars do not.
-        trained = ".query." in name or name.startswith(("selection.", "match."))
-        group = slow if trained else fast if parameter.dim() > 1 else scalars
-        group.append(parameter)
-    rate = config.learning_rate
-    groups: list[dict[str, Any]] = [
-        {"params": fast, "lr": rate, "weight_decay": 0.01},
-        {"params": scalars, "lr": 3 * rate, "weight_decay": 0.0},
-        {"params": slow, "lr": rate / 3, "weight_decay": 0.01},
-    ]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
 
 def _second_stage(
@@ -163,107 +184,65 @@ def _second_stage(
     accelerator: Accelerator,
     trainer: Trainer,
     validation: Corpus,
-    curve: _Curve,
-    output: Path,
+    curve: Curve,
+    checkpoint: Checkpoint,
 ) -> None:
-    adapter = trainer.decoder.adapter
-    optimizer = _optimizer(config, adapter)
-    warmup = max(1, round(config.warmup * config.steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _rate(step, warmup, config.steps)
-    )
-    accelerator.register_for_checkpointing(_Module(adapter), _Module(optimizer), _Module(schedule))
-    checkpoint, first = output / "checkpoint", 0
-    if checkpoint.exists():
-        accelerator.load_state(str(checkpoint))
-        first = json.loads((checkpoint / "step.json").read_text())["step"]
+    adapter, is_main = trainer.decoder.adapter, accelerator.is_main_process
+    optimizer, schedule = make_optimizer(config, adapter)
+    checkpoint.register(adapter, optimizer, schedule)
+    first = 0
+    if checkpoint.exists:
+        first = checkpoint.load()
         curve.cut(first)
         _log.info("Going on from step %d.", first)
     started = time.perf_counter()
-    bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc="joint")
+    steps = range(first, config.steps)
+    bar = tqdm(steps, initial=first, total=config.steps, desc="joint", disable=not is_main)
     for step in bar:
         # Each process takes its own share of the steps' batches.
         place = step * accelerator.num_processes + accelerator.process_index
         losses = trainer.losses(*trainer.draw(place))
-        total = losses.total(config.kl_weight, config.selection_weight, config.refusal_weight)
-        optimizer.zero_grad()
-        accelerator.backward(total)
-        if accelerator.num_processes > 1:
-            for parameter in adapter.parameters():
-                if parameter.grad is not None:
-                    parameter.grad = accelerator.reduce(parameter.grad, reduction="mean")
-        norm = torch.nn.utils.clip_grad_norm_(adapter.parameters(), _MAX_NORM)
-        optimizer.step()
+        norm = _learn(config, accelerator, adapter, optimizer, losses, step)
         schedule.step()
-        numbers = losses.numbers()
+        numbers, done = losses.numbers(), step + 1
         seconds = time.perf_counter() - started
-        curve.add(
-            {"stage": "joint", "step": step, "norm": float(norm), "seconds": seconds, **numbers}
-        )
+        curve.add("joint", step, {"norm": norm, "seconds": seconds, **numbers})
         bar.set_postfix({name: f"{value:.2f}" for name, value in numbers.items()})
-        done = step + 1
+        if not is_main:
+            continue
         if done % config.validation_every == 0 or done == config.steps:
-            curve.add(
-                {"stage": "validation", "step": step, **_validate(trainer, validation, config)}
-            )
+            curve.add("validation", step, _validate(trainer, validation, config))
         if done % config.checkpoint_every == 0 or done == config.steps:
-            _save(accelerator, checkpoint, done, curve)
+            curve.write()
+            checkpoint.save(done)
 
 
-def _rate(step: int, warmup: int, steps: int) -> float:
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+def _learn(
+    config: TrainingConfig,
+    accelerator: Accelerator,
+    adapter: KnowledgeAdapter,
+    optimizer: torch.optim.Optimizer,
+    losses: Losses,
+    step: int,
+) -> float:
+    """Take one step, of all processes together.
 
-
-class _Module:
-    """Gives accelerate the state of something without handing over the thing itself."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    def state_dict(self) -> dict[str, Any]:
-        """The inner state."""
-        return dict(self._inner.state_dict())
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the inner state."""
-        self._inner.load_state_dict(state)
-
-
-def _save(accelerator: Accelerator, checkpoint: Path, step: int, curve: _Curve) -> None:
-    if not accelerator.is_main_process:
-        return
-    fresh, old = _beside(checkpoint)
-    accelerator.save_state(str(fresh))
-    (fresh / "step.json").write_text(json.dumps({"step": step}))
-    curve.write()
-    # A cut while writing leaves the old checkpoint whole.
-    _remove(old)
-    if checkpoint.exists():
-        checkpoint.rename(old)
-    fresh.rename(checkpoint)
-    _remove(old)
-
-
-def _beside(checkpoint: Path) -> tuple[Path, Path]:
-    """Where a checkpoint is written, and where the one before it waits meanwhile."""
-    return checkpoint.with_name("checkpoint.new"), checkpoint.with_name("checkpoint.old")
-
-
-def _recover(checkpoint: Path) -> None:
-    """Put back the checkpoint that a cut between two renames left aside."""
-    _, old = _beside(checkpoint)
-    if old.exists() and not checkpoint.exists():
-        old.rename(checkpoint)
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        for path in sorted(folder.rglob("*"), reverse=True):
-            path.unlink() if path.is_file() else path.rmdir()
-        folder.rmdir()
+    Returns:
+        The gradient's norm before it was cut.
+    """
+    optimizer.zero_grad()
+    total = losses.total(config.kl_weight, config.selection_weight, config.refusal_weight)
+    total.backward()  # type: ignore[no-untyped-call]
+    share_gradients(accelerator, adapter)
+    norm = float(torch.nn.utils.clip_grad_norm_(adapter.parameters(), _MAX_NORM))
+    if not math.isfinite(norm):
+        raise KBLaMError(
+            f"Expected a finite gradient, got {norm} in step {step}; the losses are "
+            f"{losses.numbers()}. Train again with a smaller --learning-rate, into another "
+            "--output-dir: a run that goes on keeps its learning rate."
+        )
+    optimizer.step()
+    return norm
 
 
 @torch.no_grad()
@@ -278,23 +257,3 @@ def _validate(trainer: Trainer, validation: Corpus, config: TrainingConfig) -> d
             sums[name] = sums.get(name, 0.0) + value / _VALIDATION_BATCHES
     trainer.decoder.adapter.train()
     return sums
-
-
-class _Curve:
-    """The learning curve, kept as JSON."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Append one step."""
-        self.rows.append(row)
-
-    def cut(self, step: int) -> None:
-        """Forget joint steps from ``step`` on: they are about to be taken again."""
-        self.rows = [r for r in self.rows if r["stage"] == "selection" or r["step"] < step]
-
-    def write(self) -> None:
-        """Write the file."""
-        self._path.write_text(json.dumps(self.rows) + "\n")

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from kblam._engine import Engine
@@ -23,20 +22,19 @@ from kblam._prompt import (
     question_of,
     tokenize,
 )
+from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer, AttentionTrace, Citation, ScoredFact, Usage
 from kblam.config import COPY_PARTS, DEFAULT_REFUSAL, GenerationOptions, RefusalConfig
-from kblam.decoder import FactInput, FactSession, Selection
-from kblam.decoder.grounding import CopiedSpan, CopyProcessor, SpanLookup, SpanTokens
+from kblam.decoder import FactInput, FactSession
+from kblam.decoder.grounding import CopiedSpan, CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import GenerationWatch, cut_at_stop
-from kblam.encoding import Evidence, encode_or_zero, read_evidence
-from kblam.knowledge import Fact
+from kblam.encoding import encode_or_zero
 
 __all__ = ["Generation", "Request"]
 
 # Without copying nothing says which fact was read but selection itself.
 _CITE_ABOVE = 0.5
-_NOTHING = SpanTokens((), ())
 _VALUE = COPY_PARTS.index("value")
 
 
@@ -82,12 +80,10 @@ class Generation:
     ) -> None:
         self._engine = engine
         self._request = request
-        self._base = base
         self._encoded = encoded
-        self._facts: list[list[Fact | None]] = []
-        self._known: dict[int, Fact | None] = {}
         self._asked = [question_of(messages) for messages in request.prompts]
         self._before = [asked_before(messages) for messages in request.prompts]
+        self._facts = SelectedFacts(engine, base, encoded, self._asked, self._before)
         self._copy: CopyProcessor | None = None
         self._refuse: RefusalProcessor | None = None
         self._session: FactSession | None = None
@@ -147,7 +143,7 @@ class Generation:
             encoder_query=encode_or_zero(engine.encoder, self._asked).to(engine.model.device),
             context_query=encode_or_zero(engine.encoder, self._before).to(engine.model.device),
             prompt_mask=prompts.attention_mask.bool(),
-            evidence=self._evidence,
+            evidence=self._facts.evidence,
         )
         session = stack.enter_context(decoder.facts(facts, trace=self._request.trace))
         self._session = session
@@ -157,7 +153,7 @@ class Generation:
                 session,
                 adapter.pointer,
                 tap,
-                self._lookup,
+                self._facts.lookup,
                 prompts.input_ids.shape[1],
                 engine.continuations,
             )
@@ -172,47 +168,6 @@ class Generation:
             )
             processors.append(self._refuse)
         return processors
-
-    def _lookup(self, selection: Selection) -> SpanLookup:
-        facts = self._selected(selection)
-        assert self._engine.decoder is not None
-        parts = self._engine.decoder.adapter.config.copied
-        tokens, opens = self._engine.span_tokens, self._engine.opens
-        texts = [
-            [tokens(_part(fact, part)) if fact else _NOTHING for fact in row for part in parts]
-            for row in facts
-        ]
-        return SpanLookup(texts, opens)
-
-    def _selected(self, selection: Selection) -> list[list[Fact | None]]:
-        """The facts that each prompt selected."""
-        if not self._facts:
-            repeats = selection.index.shape[0] // len(self._request.prompts)
-            self._facts = self._read(selection.index[:: max(1, repeats)].tolist())
-        return self._facts
-
-    def _read(self, indices: list[list[int]]) -> list[list[Fact | None]]:
-        """Facts by their place among the encoded ones, each read from the store once."""
-        if self._encoded is None or self._base is None:
-            return []
-        ids = self._encoded.vectors.fact_ids
-        missing = sorted({index for row in indices for index in row} - self._known.keys())
-        self._known.update(
-            zip(missing, self._base.facts([ids[index] for index in missing]), strict=True)
-        )
-        return [[self._known[index] for index in row] for row in indices]
-
-    def _evidence(self, index: Tensor, visible: Tensor) -> Evidence:
-        """What the words of the prompts say about the facts in their selections."""
-        repeats = max(1, index.shape[0] // len(self._request.prompts))
-        facts = [
-            [fact if seen else None for fact, seen in zip(row, shown, strict=True)]
-            for row, shown in zip(
-                self._read(index[::repeats].tolist()), visible[::repeats].tolist(), strict=True
-            )
-        ]
-        found = read_evidence(self._asked, self._before, facts, self._engine.encoder)
-        return found.repeat(repeats).to(index.device)
 
     def _config(self, length: int) -> GenerationConfig:
         options = self._request.options
@@ -291,7 +246,7 @@ class Generation:
         if self._session is None or self._session.selection is None:
             return ()
         selection = self._session.selection
-        facts = self._selected(selection)[row]
+        facts = self._facts.of(selection)[row]
         scores = selection.log_prob[self._row_of(row, selection.log_prob.shape[0])].exp().tolist()
         return tuple(
             ScoredFact(fact, score) for fact, score in zip(facts, scores, strict=True) if fact
@@ -304,7 +259,7 @@ class Generation:
                 for ranked in self._ranked(row)
                 if ranked.score > _CITE_ABOVE
             )
-        facts, found = self._facts[row] if self._facts else [], []
+        facts, found = self._facts.found[row] if self._facts.found else [], []
         batch = len(self._request.prompts)
         for span in self._copy.spans(row, batch, tuple(ids)):
             fact = facts[span.fact]
@@ -324,10 +279,10 @@ class Generation:
         session = self._session
         if session is None or session.selection is None or not session.attention:
             return None
-        facts = self._selected(session.selection)[0]
+        facts = self._facts.of(session.selection)[0]
         known = [position for position, fact in enumerate(facts) if fact is not None]
         layers = tuple(sorted(session.attention))
-        by_layer = np.array([_row(session.attention[layer], known) for layer in layers])
+        by_layer = np.array([session.attention[layer][0, known].float() for layer in layers])
         tokens = [self._decode([token]) for token in ids]
         reading = self._copy.reading[: len(ids)] if self._copy is not None else []
         by_token = np.zeros((len(tokens), len(known)), dtype=np.float32)
@@ -340,16 +295,6 @@ class Generation:
             by_layer=by_layer.astype(np.float32),
             by_token=by_token,
         )
-
-
-def _part(fact: Fact, part: str) -> str:
-    text: str = getattr(fact, f"{part}_text")
-    return text
-
-
-def _row(attention: Tensor, positions: list[int]) -> list[float]:
-    values = attention[0].float().tolist()
-    return [values[position] for position in positions]
 
 
 def _shifted(citation: Citation, by: int) -> Citation:

@@ -9,7 +9,8 @@ from tiny_decoders import make_model
 from transformers import PreTrainedModel
 
 from kblam.config import COPY_PARTS
-from kblam.decoder.grounding import HiddenTap, SpanLookup, SpanTokens
+from kblam.decoder.grounding import HiddenTap
+from kblam.decoder.spans import SpanLookup, SpanTokens
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,18 @@ def test_hidden_facts_are_not_copied(model) -> None:
     with copying(model, [[(50, 51), (60, 61)]], gate=20.0, mask=torch.zeros_like(mask)) as copy:
         # No fact at all: the words are the model's own.
         torch.testing.assert_close(copy([[]])[0].exp(), copy.words[()], rtol=1e-4, atol=1e-6)
+
+
+def test_after_a_facts_names_comes_its_own_value(model) -> None:
+    """Who leads Aurora, and who leads Borealis? Each value follows its own fact's name."""
+    texts = [(50,), (60,), (70,), (80,), (90,), (95,)]
+    with copying(model, [texts], gate=20.0, copied=COPY_PARTS, used_penalty=20.0) as copy:
+        copy.adapter.pointer.named_bonus.fill_(20.0)
+        for name, value, other in ((60, 50, 80), (95, 80, 50)):
+            copy([[]])
+            after = copy([[name]])[0].exp()
+            assert after[value] > 0.3
+            assert after[other] < 0.01
 
 
 def test_a_span_tells_which_text_of_which_fact_it_is(model) -> None:

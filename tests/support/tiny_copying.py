@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 
 from kblam.config import COPY_PARTS
 from kblam.decoder import FactInput, KnowledgeAdapter
-from kblam.decoder.grounding import CopyProcessor, HiddenTap, SpanLookup, SpanTokens
+from kblam.decoder.grounding import CopyProcessor, HiddenTap
+from kblam.decoder.spans import SpanLookup, SpanTokens
 
 PROMPT = torch.tensor([[5, 9, 17, 23]])
 SPACE = 100  # ends a word: a value after it has no space of its own
@@ -87,6 +88,8 @@ def copying(
         if uniform:
             adapter.pointer.map.zero_()
             adapter.pointer.selection_scale.zero_()
+            if len(copied) > 1:
+                adapter.pointer.named_bonus.zero_()
     facts = make_facts(count)
     facts = FactInput(
         facts.keys, facts.values, mask=mask, prompt_mask=torch.ones(len(values), 4).bool()

@@ -17,17 +17,18 @@ the text written, not by the row, so beams may be reordered, dropped and copied 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from kblam.decoder.modules import PointerHead
+from kblam.decoder.answer_heads import PointerHead
 from kblam.decoder.session import FactSession, Selection, rows
+from kblam.decoder.spans import SpanLookup
 
-__all__ = ["CopiedSpan", "CopyProcessor", "HiddenTap", "SpanLookup", "SpanTokens"]
+__all__ = ["CopiedSpan", "CopyProcessor", "HiddenTap"]
 
 _MAX_STATES = 16
 _SMALLEST = 1e-12
@@ -50,22 +51,6 @@ class CopiedSpan:
     start: int
     end: int
     weight: float
-
-
-@dataclass(frozen=True)
-class SpanTokens:
-    """A text to copy as tokens, at the start of an answer and after other text.
-
-    Attributes:
-        first: Without a space before it.
-        later: With one.
-        ends_in_word: Whether its last character is a letter or a digit, which another one
-            written right after it would make part of something else.
-    """
-
-    first: tuple[int, ...]
-    later: tuple[int, ...]
-    ends_in_word: bool = False
 
 
 @dataclass(frozen=True)
@@ -311,35 +296,3 @@ class CopyProcessor(LogitsProcessor):
                 if tokens:
                     mixed[tokens[0]] += free * step.gate * weight
         return mixed.clamp_min(_SMALLEST**2).log()
-
-
-class SpanLookup:
-    """The texts that each prompt of a batch may copy, as tokens.
-
-    Args:
-        texts: Per prompt, per selected fact its P texts, one fact after the other.
-        opens: Whether a text after this token is written without a space before it.
-    """
-
-    def __init__(self, texts: Sequence[Sequence[SpanTokens]], opens: Callable[[int], bool]) -> None:
-        self._texts = texts
-        self._opens = opens
-
-    def row(self, index: int, batch: int) -> int:
-        """The prompt that a row of the batch belongs to (beams share one)."""
-        return index // max(1, batch // max(1, len(self._texts)))
-
-    def starts_text(self, text: tuple[int, ...]) -> bool:
-        """Whether what is copied after ``text`` has no space before it."""
-        return not text or self._opens(text[-1])
-
-    def ends_in_word(self, prompt: int, place: int) -> bool:
-        """Whether a text's last character is a letter or a digit."""
-        return self._texts[prompt][place].ends_in_word
-
-    def tokens(self, prompt: int, place: int, at_start: bool) -> tuple[int, ...]:
-        """The tokens of a text; empty where the fact does not exist."""
-        if place >= len(self._texts[prompt]):
-            return ()
-        text = self._texts[prompt][place]
-        return text.first if at_start else text.later

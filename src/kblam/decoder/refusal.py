@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from kblam.decoder.answer_heads import RefusalHead
 from kblam.decoder.grounding import HiddenTap
-from kblam.decoder.modules import RefusalHead
 from kblam.decoder.session import FactSession
 
 __all__ = ["RefusalProcessor", "refusal_features"]

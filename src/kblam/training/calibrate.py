@@ -17,6 +17,7 @@ from kblam.decoder import FactInput, KnowledgeAdapter, attach
 from kblam.decoder.refusal import refusal_features
 from kblam.training.batches import Batch, collate, question_example
 from kblam.training.corpus import Corpus, corpus_evidence
+from kblam.training.data import TrainingQuestion, general_instructions
 from kblam.training.objective import last_hidden
 
 __all__ = ["Calibration", "best_threshold", "calibrate", "refusal_probabilities"]
@@ -26,6 +27,9 @@ _BATCH = 32
 # What a wrongly refused question costs against a wrongly answered one, questions being
 # answerable far more often than not in use: F1 at this share of unanswerable ones.
 _SHARE_UNANSWERABLE = 0.1
+# Prompts that are about no fact at all, and must not be refused either.
+_SHARE_GENERAL = 0.1
+_NUM_GENERAL = 160
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,20 @@ def calibrate(
         seed: Draws the knowledge bases.
         num_questions: How many of them.
     """
-    count = min(num_questions, len(corpus.questions))
-    truth = np.array([not corpus.questions[q].gold for q in range(count)])
-    weights = np.where(truth, _SHARE_UNANSWERABLE / max(1e-9, truth.mean()), 1.0)
-    weights[~truth] = (1 - _SHARE_UNANSWERABLE) / max(1e-9, 1 - truth.mean())
+    corpus = _with_general(engine, corpus, min(num_questions, len(corpus.questions)), seed)
+    kinds = np.array([question.kind for question in corpus.questions])
+    truth, general = kinds == "unanswerable", kinds == "general"
+    weights = np.zeros(len(kinds))
+    for rows, share in (
+        (truth, _SHARE_UNANSWERABLE),
+        (general, _SHARE_GENERAL),
+        (~truth & ~general, 1.0 - _SHARE_UNANSWERABLE - _SHARE_GENERAL),
+    ):
+        weights[rows] = share / max(1, rows.sum())
     sizes = sorted({min(size, len(corpus.facts)) for size in _SIZES})
     by_size = {
-        size: refusal_probabilities(engine, adapter, corpus, count, size, seed) for size in sizes
+        size: refusal_probabilities(engine, adapter, corpus, len(kinds), size, seed)
+        for size in sizes
     }
     threshold = best_threshold(
         np.concatenate(list(by_size.values())),
@@ -73,15 +84,35 @@ def calibrate(
     )
     report = {
         "threshold": threshold,
-        "num_questions": count,
+        "num_questions": int((~general).sum()),
+        "num_general": int(general.sum()),
         "share_unanswerable": _SHARE_UNANSWERABLE,
+        "share_general": _SHARE_GENERAL,
         "by_num_facts": {
-            str(size): _scores(probability > threshold, truth, weights)
+            str(size): {
+                **_scores(probability > threshold, truth, weights),
+                "general_refused": float((probability > threshold)[general].mean()),
+            }
             for size, probability in by_size.items()
         },
     }
     refusal = dataclasses.replace(adapter.config.refusal, threshold=threshold)
     return Calibration(dataclasses.replace(adapter.config, refusal=refusal), report)
+
+
+def _with_general(engine: Engine, corpus: Corpus, count: int, seed: int) -> Corpus:
+    """The first questions of a corpus, and after them prompts that are about no fact."""
+    texts = general_instructions(_NUM_GENERAL, seed, split="validation")
+    asked = torch.from_numpy(engine.encoder.encode(texts))
+    return dataclasses.replace(
+        corpus,
+        questions=(
+            *corpus.questions[:count],
+            *(TrainingQuestion(text, (), (), "general") for text in texts),
+        ),
+        asked=torch.cat([corpus.asked[:count], asked]),
+        context=torch.cat([corpus.context[:count], torch.zeros_like(asked)]),
+    )
 
 
 def best_threshold(

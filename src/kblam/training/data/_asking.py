@@ -104,7 +104,8 @@ _OPENERS = frozenset(
     {"who", "who's", "what", "what's", "when", "where", "which", "how", "whose", "whom", "why",
      "in", "on", "to", "of", "for", "from", "by", "at", "under", "with", "as", "into", "against",
      "after", "before", "until", "since", "up", "among", "around", "about", "over", "can", "could",
-     "do", "does", "is", "am", "please"}
+     "do", "does", "did", "is", "am", "was", "were", "are", "has", "have", "had", "will", "would",
+     "may", "must", "should", "if", "through", "within", "beyond", "during", "please"}
 )  # fmt: skip
 #: Verbs after "who" that change places in an indirect question.
 _AUXILIARIES = frozenset(

@@ -58,7 +58,7 @@ _INVERSE_THINGS = (
     "Tell me what {e} is the {p} of.",
 )
 #: One relation in so many is held back for validation.
-_HELD_BACK = 8
+_HELD_BACK = 16
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""The trained parts that read facts into an answer, or say that it is not there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kblam.config import KnowledgeConfig
+
+__all__ = ["PointerHead", "RefusalHead"]
+
+
+class PointerHead(nn.Module):
+    """Says when a text of a fact starts, and which (pointer-generator, See et al., ACL 2017).
+
+    There are P texts of each fact that may be copied: its value, and in most adapters its entity
+    and its property too, so that an answer names them as the store does.
+
+    Args:
+        config: The adapter's shape.
+    """
+
+    def __init__(self, config: KnowledgeConfig) -> None:
+        super().__init__()
+        self.num_parts = len(config.copied)
+        self.map = nn.Parameter(torch.zeros(config.encoder_dimension, config.hidden_size))
+        self.gate = nn.Parameter(torch.zeros(config.hidden_size))
+        self.gate_bias = nn.Parameter(torch.tensor(-2.0))
+        self.selection_scale = nn.Parameter(torch.ones(()))
+        self.used_penalty = nn.Parameter(torch.tensor(4.0))
+        if self.num_parts > 1:
+            self.part_map = nn.Parameter(torch.zeros(self.num_parts, config.hidden_size))
+            # Not every property is a noun that fits into a sentence: its key tells.
+            self.part_key = nn.Parameter(torch.zeros(self.num_parts, config.encoder_dimension))
+            self.part_bias = nn.Parameter(torch.tensor([4.0] + [0.0] * (self.num_parts - 1)))
+            self.named_bonus = nn.Parameter(torch.tensor(1.0))
+
+    def forward(
+        self,
+        hidden: Tensor,
+        keys: Tensor,
+        log_prior: Tensor,
+        log_none: Tensor,
+        mask: Tensor,
+        used: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Score the facts for copying.
+
+        Args:
+            hidden: Last hidden states, (B, T, D).
+            keys: Encoded keys of the selected facts, (B, k, E).
+            log_prior: Their selection log-probabilities, (B, k).
+            log_none: Selection's log-probability of "none of them", (B,): a prompt that is not
+                about the facts starts no value.
+            mask: True where a fact exists, (B, k).
+            used: How often each text was copied before, (B, T, k * P).
+
+        Returns:
+            Gate logits (B, T) and log-weights of the texts (B, T, k * P), float32; a fact's P
+            texts stand together.
+        """
+        # Normalised, so that the gate does not depend on the size of a family's last norm.
+        hidden = F.rms_norm(hidden.float(), (hidden.shape[-1],))
+        scores = (hidden @ self.map.T) @ keys.float().transpose(1, 2)
+        scores = scores + self.selection_scale * log_prior[:, None, :]
+        scores = scores.masked_fill(~mask[:, None, :], torch.finfo(torch.float32).min)
+        if self.num_parts > 1:
+            parts = hidden @ self.part_map.T + self.part_bias
+            parts = parts[:, :, None, :] + (keys.float() @ self.part_key.T)[:, None]
+            scores = scores + self.named_bonus * _named_so_far(used, self.num_parts)
+            scores = (scores.unsqueeze(-1) + parts.log_softmax(-1)).flatten(2)
+        total = scores.logsumexp(-1)
+        # A value is told once: what points at one that was told closes the gate, rather than
+        # going over to another fact's.
+        scores = scores - self.used_penalty * used.float()
+        opened = F.logsigmoid(hidden @ self.gate + self.gate_bias)
+        fresh = (scores.logsumexp(-1) - total).clamp_max(0.0)
+        about_facts = 1.0 - log_none.float().exp()[:, None]
+        gate = torch.logit((opened + fresh).exp() * about_facts, eps=1e-6)
+        return gate, scores.log_softmax(-1)
+
+
+def _named_so_far(used: Tensor, num_parts: int) -> Tensor:
+    """How many names of a fact stand there while its value does not.
+
+    After "the leader of Aurora is" comes what Aurora's fact says, not another one's.
+
+    Args:
+        used: How often each text was copied, (B, T, k * P).
+        num_parts: P; the value is the first of them.
+
+    Returns:
+        (B, T, k).
+    """
+    told = used.reshape(*used.shape[:-1], -1, num_parts).clamp_max(1).float()
+    return told[..., 1:].sum(-1) * (1.0 - told[..., 0])
+
+
+class RefusalHead(nn.Module):
+    """Estimates that the facts do not answer a question that is about them.
+
+    Args:
+        config: The adapter's shape.
+    """
+
+    NUM_FEATURES = 5
+
+    def __init__(self, config: KnowledgeConfig) -> None:
+        super().__init__()
+        self.hidden = nn.Parameter(torch.zeros(config.hidden_size))
+        self.features = nn.Parameter(torch.zeros(self.NUM_FEATURES))
+        self.bias = nn.Parameter(torch.tensor(-1.0))
+
+    def forward(self, hidden: Tensor, features: Tensor) -> Tensor:
+        """The logit of refusing.
+
+        Args:
+            hidden: Last hidden state at the prompt's last token, (B, D).
+            features: What selection and attention say, (B, NUM_FEATURES).
+
+        Returns:
+            (B,), float32.
+        """
+        hidden = F.rms_norm(hidden.float(), (hidden.shape[-1],))
+        return hidden @ self.hidden + features.float() @ self.features + self.bias

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TextIO, TypeVar
 
 from kblam.errors import ConfigError
 
-__all__ = ["Record", "RecordFile"]
+__all__ = ["Record", "RecordFile", "read_records"]
 
 
 class Record(Protocol):
@@ -61,14 +61,7 @@ class RecordFile(Generic[R]):
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        try:
-            header = json.loads(lines[0])["settings"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"Expected {path} to begin with the settings of an evaluation, but it does not. "
-                "Give another file to resume from, or a new one."
-            ) from error
+        header, records = read_records(path, self._parse)
         changed = sorted(k for k in self._settings if header.get(k) != self._settings[k])
         if changed:
             raise ConfigError(
@@ -76,11 +69,7 @@ class RecordFile(Generic[R]):
                 f"differ: {', '.join(changed)}. Give another file, or the settings it was "
                 "written with."
             )
-        for line in lines[1:]:
-            # A killed run may have left its last line unfinished.
-            if line.endswith("\n"):
-                record = self._parse(json.loads(line))
-                self.records[record.index] = record
+        self.records = {record.index: record for record in records}
 
     def __enter__(self) -> RecordFile[R]:
         if self._path is not None:
@@ -128,6 +117,35 @@ class RecordFile(Generic[R]):
         if self._file is not None:
             self._file.write(_line(record.to_dict()))
             self._file.flush()
+
+
+def read_records(
+    path: Path, parse: Callable[[dict[str, Any]], R]
+) -> tuple[dict[str, Any], list[R]]:
+    """Read what a `RecordFile` wrote.
+
+    Args:
+        path: The file.
+        parse: Makes a record of what its `to_dict` gave.
+
+    Returns:
+        The settings that the records depend on, and the records.
+
+    Raises:
+        ConfigError: There is no such file, or it is none of these.
+    """
+    if not path.is_file():
+        raise ConfigError(f"Expected records in {path}, but there is no such file.")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        settings = json.loads(lines[0])["settings"]
+    except (json.JSONDecodeError, KeyError, TypeError, IndexError) as error:
+        raise ConfigError(
+            f"Expected {path} to begin with the settings of an evaluation, but it does not. "
+            "Give another file to resume from, or a new one."
+        ) from error
+    # A killed run may have left its last line unfinished.
+    return settings, [parse(json.loads(line)) for line in lines[1:] if line.endswith("\n")]
 
 
 def _line(values: dict[str, Any]) -> str:

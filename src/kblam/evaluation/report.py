@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "share", "table"]
 
 _Result = Mapping[str, Any]
 
@@ -88,29 +88,29 @@ def _quality(rows: Iterable[_Result]) -> str:
         [
             r["label"],
             f"{r['num_questions']:,}",
-            *(_share(r[name], r["intervals"].get(name)) for name in _SHARES),
+            *(share(r[name], r["intervals"].get(name)) for name in _SHARES),
         ]
         for r in rows
     ]
-    return _table(head, body)
+    return table(head, body)
 
 
 def _costs(rows: Iterable[_Result]) -> str:
     head = ["method", *_COSTS.values()]
-    return _table(head, [[r["label"], *(_cost(r[name]) for name in _COSTS)] for r in rows])
+    return table(head, [[r["label"], *(_cost(r[name]) for name in _COSTS)] for r in rows])
 
 
 def _preservation(result: _Result) -> str:
     head = ["measure", f"{result['num_prompts']:,} prompts, {result['num_facts']:,} facts"]
     intervals = result["intervals"]
     body = [
-        [text, _share(result[name], intervals.get(name))] for name, text in _PRESERVATION.items()
+        [text, share(result[name], intervals.get(name))] for name, text in _PRESERVATION.items()
     ]
     kinds = [
-        [kind, *(_share(figures.get(name), None) for name in _BY_KIND)]
+        [kind, *(share(figures.get(name), None) for name in _BY_KIND)]
         for kind, figures in result["kinds"].items()
     ]
-    return "\n\n".join([_table(head, body), _table(["kind of prompt", *_BY_KIND.values()], kinds)])
+    return "\n\n".join([table(head, body), table(["kind of prompt", *_BY_KIND.values()], kinds)])
 
 
 _BY_KIND = {"kl_per_token": "KL per token", "refused": "refused", "identical": "identical"}
@@ -124,21 +124,23 @@ def _attention(results: Iterable[_Result]) -> str:
         for place, layer in enumerate(result["layers"]):
             intervals = result["intervals"]
             cells = [
-                _share(result[name][place], intervals[name][place] if name in intervals else None)
+                share(result[name][place], intervals[name][place] if name in intervals else None)
                 for name in names
             ]
             body.append([f"{result['num_facts']:,}", str(layer), *cells])
-        selected = _share(result["selected_at_1"], None)
+        selected = share(result["selected_at_1"], None)
         body.append([f"{result['num_facts']:,}", "selection", "-", "-", selected])
-    return _table(head, body)
+    return table(head, body)
 
 
-def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, its columns but the first aligned to the right."""
     rule = ["---"] + ["---:"] * (len(head) - 1)
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *body])
 
 
-def _share(value: float | None, ends: Sequence[float] | None, *, digits: int = 3) -> str:
+def share(value: float | None, ends: Sequence[float] | None, *, digits: int = 3) -> str:
+    """A figure and, in brackets, its interval."""
     if value is None:
         return "-"
     text = f"{value:.{digits}f}"

@@ -32,15 +32,32 @@ _PREVIEW = inspect.Parameter(
 
 def _train(*, preview: int, **settings: Any) -> None:
     """Train a knowledge adapter. A run that was cut off goes on where it stood."""
+    config = TrainingConfig(**settings)
     if preview:
-        from kblam.training.data import preview as sample
-
-        results.print(Text(sample(preview, seed=settings["seed"])), soft_wrap=True)
+        results.print(Text(_preview(config, preview)), soft_wrap=True)
         return
     from kblam.training import train as run
 
-    adapter = run(TrainingConfig(**settings))
-    results.print(Text(f"{adapter}: trained; use it with --adapter {adapter}"), soft_wrap=True)
+    adapter = run(config)
+
+    from accelerate import PartialState
+
+    # "accelerate launch" runs this command in several processes.
+    processes = PartialState()
+    if processes.is_main_process:
+        results.print(Text(f"{adapter}: trained; use it with --adapter {adapter}"), soft_wrap=True)
+    processes.destroy_process_group()
+
+
+def _preview(config: TrainingConfig, count: int) -> str:
+    from kblam.training.data import preview
+
+    text = preview(count, seed=config.seed)
+    if config.facts is not None and config.questions is not None:
+        from kblam.training.own import read_own, show_own
+
+        text += f"\n\n{show_own(read_own(config.facts, config.questions), count)}"
+    return text
 
 
 def _with_options(command: Callable[..., None], config: type[Any]) -> Callable[..., None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ _DATA_SETTINGS = (
     "base_model", "encoder", "seed", "num_facts", "num_questions", "num_instructions",
     "retrieval_questions", "layer_spacing", "first_layer",
 )  # fmt: skip
+_DEVICE = re.compile(r"cpu|(cuda|mps|xpu|npu)(:\d+)?")
 _OWN_SETTINGS = ("facts", "questions", "own_share")
 
 
@@ -116,6 +118,12 @@ class TrainingConfig:
             missing = "facts" if self.facts is None else "questions"
             raise ConfigError(
                 f"Expected facts and questions together, got no {missing}. Give --{missing} too."
+            )
+        if self.log_with not in (None, "tensorboard"):
+            raise ConfigError(f"Expected to log with 'tensorboard' or not, got {self.log_with!r}.")
+        if self.device is not None and not _DEVICE.fullmatch(self.device):
+            raise ConfigError(
+                f"Expected a device such as 'cpu', 'cuda' or 'cuda:1', got {self.device!r}."
             )
         if not 0.0 < self.own_share <= 1.0:
             raise ConfigError(f"Expected own_share above 0 and up to 1, got {self.own_share}.")

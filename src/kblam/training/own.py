@@ -165,7 +165,7 @@ class _Reader:
 
     def question(self, row: dict[str, Any], where: str) -> TrainingQuestion | None:
         """The question of a line, or None if no fact answers it although it has answers."""
-        answers = {_fold(answer) for answer in row["answers"]}
+        answers = list(dict.fromkeys(map(_fold, row["answers"])))
         gold = self._gold(row, answers)
         if answers and not gold:
             return None
@@ -185,13 +185,13 @@ class _Reader:
             near=tuple(near[:_NEAR]),
         )
 
-    def _gold(self, row: dict[str, Any], answers: set[str]) -> tuple[int, ...]:
+    def _gold(self, row: dict[str, Any], answers: list[str]) -> tuple[int, ...]:
         entity, name = row.get("entity"), row.get("property")
         if entity is not None:
             about = list(self._by_entity.get(_fold(entity), ()))
         else:
             text = _fold(row["question"])
-            about = [i for answer in sorted(answers) for i in self._by_value.get(answer, ())]
+            about = [i for answer in answers for i in self._by_value.get(answer, ())]
             about = [i for i in about if _fold(self.facts[i].entity) in text]
         if name is not None:
             about = [i for i in about if _fold(self.facts[i].property) == _fold(name)]
@@ -208,17 +208,21 @@ class _Reader:
         parts: list[str | int] = []
         for position, (lead, indices) in enumerate(groups.items()):
             if position:
-                lead = (
-                    f", and {lead[0].lower()}{lead[1:]}"
-                    if lead.startswith("The ")
-                    else (f", and {lead}")
-                )
+                lead = f", and the {lead[4:]}" if lead.startswith("The ") else f", and {lead}"
+            if len(indices) > 1 and lead.endswith(" is ") and _is_plural(self.facts[indices[0]]):
+                lead = f"{lead.removesuffix('is ')}are "
             parts += [lead, indices[0]]
             for place, index in enumerate(indices[1:], start=2):
                 parts += [" and " if place == len(indices) else ", ", index]
         if gold and not self.facts[gold[-1]].value_text.endswith("."):
             parts.append(".")
         return tuple(parts)
+
+
+def _is_plural(fact: Triple) -> bool:
+    """Whether a property looks like several: sponsors, but not address, status or basis."""
+    name = fact.property_text
+    return name.endswith("s") and not name.endswith(("ss", "us", "is"))
 
 
 def _fold(text: str) -> str:

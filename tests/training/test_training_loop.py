@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_kblam import make_decoder, make_tokenizer
+from tiny_training import tiny_config
 
 pytest.importorskip("accelerate")
 pytest.importorskip("faker")
@@ -23,35 +23,11 @@ from kblam.training import TrainingConfig, train
 from kblam.training.checkpoint import Checkpoint
 from kblam.training.trainer import Trainer
 
-STEPS = 4
-
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, sentence_encoder: Path) -> TrainingConfig:
     folder = tmp_path_factory.mktemp("training")
-    tokenizer = make_tokenizer()
-    make_decoder(tokenizer, context=2048).save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
-    return TrainingConfig(
-        output_dir=str(folder / "uncut"),
-        base_model=str(folder / "base"),
-        encoder=str(sentence_encoder),
-        num_facts=200,
-        num_questions=60,
-        num_instructions=3,
-        retrieval_questions=30,
-        retrieval_steps=2,
-        steps=STEPS,
-        batch_size=4,
-        instructions_per_batch=1,
-        candidates=8,
-        top_k=4,
-        first_layer=1,
-        layer_spacing=1,
-        checkpoint_every=2,
-        validation_every=2,
-        device="cpu",
-    )
+    return tiny_config(folder, sentence_encoder)
 
 
 @pytest.fixture(scope="module")

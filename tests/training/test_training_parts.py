@@ -126,17 +126,23 @@ class TestThreshold:
         eager = best_threshold(probability, truth, np.array([1.0, 0.1]))
         assert eager < 0.3
 
-    def test_calibration_sets_the_configurations_threshold(
+    def test_calibration_looks_at_every_size_and_leaves_nothing_attached(
         self, engine: Engine, corpus: Corpus, adapter: KnowledgeAdapter
     ) -> None:
-        before = adapter.config
-        calibrated = calibrate(engine, adapter.eval(), corpus, seed=0)
-        threshold = calibrated.config.refusal.threshold
-        assert calibrated.report["threshold"] == threshold
-        assert calibrated.report["num_questions"] == 50
-        assert list(calibrated.report["by_num_facts"]) == ["10", "40"]
-        assert adapter.config == before
-        # Nothing stays attached.
+        calibration = calibrate(engine, adapter.eval(), corpus, seed=0, sizes=(10, 100))
+        assert list(calibration.by_size) == [10, 40]
+        assert calibration.truth.sum() == 10
+        general = int(calibration.general.sum())
+        assert all(len(found) == 50 + general for found in calibration.by_size.values())
+        assert calibration.weights.sum() == pytest.approx(1.0)
+        assert calibration.weights[calibration.general].sum() == pytest.approx(0.1)
+        threshold = calibration.threshold()
+        report = calibration.report(threshold)
+        assert (report["threshold"], report["num_questions"]) == (threshold, 50)
+        assert list(report["by_num_facts"]) == ["10", "40"]
+        nobody = calibration.report(1.0)["by_num_facts"]["40"]
+        assert (nobody["recall"], nobody["general_refused"]) == (0.0, 0.0)
+        assert calibration.report(-1.0)["by_num_facts"]["40"]["recall"] == 1.0
         assert engine.model.config._attn_implementation == "sdpa"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kblam._engine import Engine
-from kblam.config import KnowledgeConfig
 from kblam.decoder import FactInput, KnowledgeAdapter, attach
 from kblam.decoder.refusal import refusal_features
 from kblam.training.batches import Batch, collate, question_example
@@ -20,9 +20,10 @@ from kblam.training.corpus import Corpus, corpus_evidence
 from kblam.training.data import TrainingQuestion, general_instructions
 from kblam.training.objective import last_hidden
 
-__all__ = ["Calibration", "best_threshold", "calibrate", "refusal_probabilities"]
+__all__ = ["SIZES", "Calibration", "best_threshold", "calibrate", "refusal_probabilities"]
 
-_SIZES = (10, 100, 1_000, 10_000)
+#: Numbers of facts at which refusal is calibrated.
+SIZES = (10, 100, 1_000, 10_000)
 _BATCH = 32
 # What a wrongly refused question costs against a wrongly answered one, questions being
 # answerable far more often than not in use: F1 at this share of unanswerable ones.
@@ -34,15 +35,55 @@ _NUM_GENERAL = 160
 
 @dataclass(frozen=True)
 class Calibration:
-    """The configuration with its threshold, and how it was found.
+    """The refusal estimates of held-back questions and general prompts, by number of facts.
 
     Attributes:
-        config: With the threshold set.
-        report: Precision and recall of refusal by number of facts.
+        by_size: Estimates by number of facts, each (N,).
+        truth: Where a refusal is right, (N,).
+        general: Where the prompt is about no fact, (N,).
     """
 
-    config: KnowledgeConfig
-    report: dict[str, Any]
+    by_size: dict[int, np.ndarray[Any, Any]]
+    truth: np.ndarray[Any, Any]
+    general: np.ndarray[Any, Any]
+
+    @property
+    def weights(self) -> np.ndarray[Any, Any]:
+        """What each counts, so that the sorts have their shares, (N,)."""
+        weights = np.zeros(len(self.truth))
+        for rows, share in (
+            (self.truth, _SHARE_UNANSWERABLE),
+            (self.general, _SHARE_GENERAL),
+            (~self.truth & ~self.general, 1.0 - _SHARE_UNANSWERABLE - _SHARE_GENERAL),
+        ):
+            weights[rows] = share / max(1, rows.sum())
+        return weights
+
+    def threshold(self) -> float:
+        """The threshold with the best F1 of refusals over all sizes."""
+        count = len(self.by_size)
+        return best_threshold(
+            np.concatenate(list(self.by_size.values())),
+            np.tile(self.truth, count),
+            np.tile(self.weights, count),
+        )
+
+    def report(self, threshold: float) -> dict[str, Any]:
+        """Precision and recall of refusal by number of facts, JSON-able."""
+        return {
+            "threshold": threshold,
+            "num_questions": int((~self.general).sum()),
+            "num_general": int(self.general.sum()),
+            "share_unanswerable": _SHARE_UNANSWERABLE,
+            "share_general": _SHARE_GENERAL,
+            "by_num_facts": {
+                str(size): {
+                    **_scores(probability > threshold, self.truth, self.weights),
+                    "general_refused": float((probability > threshold)[self.general].mean()),
+                }
+                for size, probability in self.by_size.items()
+            },
+        }
 
 
 def calibrate(
@@ -52,52 +93,28 @@ def calibrate(
     *,
     seed: int,
     num_questions: int = 800,
+    sizes: Sequence[int] = SIZES,
 ) -> Calibration:
-    """Choose the threshold that gives the best F1 of refusals, over several sizes.
+    """Estimate refusal for held-back questions, over several numbers of facts.
 
     Args:
-        engine: The base.
+        engine: The base, nothing attached.
         adapter: Trained.
         corpus: Held-back questions.
         seed: Draws the knowledge bases.
         num_questions: How many of them.
+        sizes: Numbers of facts; those larger than the corpus are all of it.
     """
     corpus = _with_general(engine, corpus, min(num_questions, len(corpus.questions)), seed)
     kinds = np.array([question.kind for question in corpus.questions])
-    truth, general = kinds == "unanswerable", kinds == "general"
-    weights = np.zeros(len(kinds))
-    for rows, share in (
-        (truth, _SHARE_UNANSWERABLE),
-        (general, _SHARE_GENERAL),
-        (~truth & ~general, 1.0 - _SHARE_UNANSWERABLE - _SHARE_GENERAL),
-    ):
-        weights[rows] = share / max(1, rows.sum())
-    sizes = sorted({min(size, len(corpus.facts)) for size in _SIZES})
-    by_size = {
-        size: refusal_probabilities(engine, adapter, corpus, len(kinds), size, seed)
-        for size in sizes
-    }
-    threshold = best_threshold(
-        np.concatenate(list(by_size.values())),
-        np.tile(truth, len(sizes)),
-        np.tile(weights, len(sizes)),
-    )
-    report = {
-        "threshold": threshold,
-        "num_questions": int((~general).sum()),
-        "num_general": int(general.sum()),
-        "share_unanswerable": _SHARE_UNANSWERABLE,
-        "share_general": _SHARE_GENERAL,
-        "by_num_facts": {
-            str(size): {
-                **_scores(probability > threshold, truth, weights),
-                "general_refused": float((probability > threshold)[general].mean()),
-            }
-            for size, probability in by_size.items()
+    return Calibration(
+        {
+            size: refusal_probabilities(engine, adapter, corpus, len(kinds), size, seed)
+            for size in sorted({min(size, len(corpus.facts)) for size in sizes})
         },
-    }
-    refusal = dataclasses.replace(adapter.config.refusal, threshold=threshold)
-    return Calibration(dataclasses.replace(adapter.config, refusal=refusal), report)
+        truth=kinds == "unanswerable",
+        general=kinds == "general",
+    )
 
 
 def _with_general(engine: Engine, corpus: Corpus, count: int, seed: int) -> Corpus:

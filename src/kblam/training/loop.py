@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -116,9 +117,12 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
         raise KBLaMError("The base model's weights changed in training. Report this as a bug.")
     check_equal(accelerator, adapter)
     if accelerator.is_main_process:
-        calibrated = calibrate(engine, adapter, validation, seed=config.seed)
-        adapter.config = calibrated.config
-        (output / "calibration.json").write_text(json.dumps(calibrated.report, indent=2) + "\n")
+        calibration = calibrate(engine, adapter, validation, seed=config.seed)
+        threshold = calibration.threshold()
+        refusal = dataclasses.replace(adapter.config.refusal, threshold=threshold)
+        adapter.config = dataclasses.replace(adapter.config, refusal=refusal)
+        report = calibration.report(threshold)
+        (output / "calibration.json").write_text(json.dumps(report, indent=2) + "\n")
         adapters.save_pretrained(adapter, output / "adapter", model, base_model=config.base_model)
         curve.write()
     accelerator.wait_for_everyone()

@@ -20,8 +20,8 @@ Drawn at random (seed 0) from the {count} questions of
 $ kblam evaluate --facts facts.jsonl --questions questions.jsonl --num-facts 1000 --limit 300
 ```
 
-with the bundled adapter, on 26 real relations, none of whose facts was trained on. Nothing is left out or
-mended. A dash stands where the facts do not have the answer, so that a refusal is right.
+with the bundled adapter, on 26 real relations, none of whose facts was trained on. Nothing is left
+out or mended. A dash stands where the facts do not have the answer, so that a refusal is right.
 
 | question | expected | reply |
 | --- | --- | --- |

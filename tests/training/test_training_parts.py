@@ -85,7 +85,7 @@ class TestRetrieval:
         assert [row["step"] for row in curve] == list(range(12))
         assert all(0 <= row["accuracy"] <= 1 for row in curve)
 
-    @pytest.mark.parametrize("steps", [1, 2, 20])
+    @pytest.mark.parametrize("steps", [1, 2, 3, 20])
     def test_selection_learns_in_any_number_of_steps(
         self, engine: Engine, adapter: KnowledgeAdapter, corpus: Corpus, hidden, steps: int
     ) -> None:

@@ -203,7 +203,7 @@ def train_selection(
     assert head is not None
     parameters = [*head.parameters(), *(adapter.match.parameters() if adapter.match else ())]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.02)
-    total = max(2, steps)
+    total = max(3, steps)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         max_lr=learning_rate,

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from kblam.training.data import (
 )
 from kblam.training.own import Own, mix
 
-__all__ = ["Corpus", "build_corpus", "corpus_evidence", "embed"]
+__all__ = ["Corpus", "Singly", "build_corpus", "corpus_evidence", "embed"]
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +77,27 @@ def embed(encoder: TextEmbedder, texts: Sequence[str], label: str, *, batch: int
             bar.update(len(part))
     vectors = np.concatenate(parts)
     return torch.from_numpy(vectors[[rows[text] for text in texts]])
+
+
+class Singly:
+    """Embeds every text by itself, so that its vector does not depend on its company.
+
+    In a batch, padding changes the last digits. Which texts of a step are still to be embedded
+    depends on what came before, which a resumed run has not seen: it would end elsewhere.
+
+    Args:
+        encoder: Embeds, and remembers.
+    """
+
+    def __init__(self, encoder: TextEmbedder) -> None:
+        self._encoder = encoder
+        self.name = encoder.name
+        self.dimension = encoder.dimension
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Embed N texts, (N, E)."""
+        rows = {text: self._encoder.encode([text])[0] for text in dict.fromkeys(texts)}
+        return np.stack([rows[text] for text in texts])
 
 
 def corpus_evidence(

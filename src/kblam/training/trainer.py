@@ -17,7 +17,7 @@ from kblam.knowledge import TextEmbedder
 from kblam.training.batches import collate, question_example
 from kblam.training.candidates import choose_candidates
 from kblam.training.config import TrainingConfig
-from kblam.training.corpus import Corpus, corpus_evidence
+from kblam.training.corpus import Corpus, Singly, corpus_evidence
 from kblam.training.data import TrainingQuestion
 from kblam.training.general import General
 from kblam.training.objective import Losses, base_log_probs, compute_losses, last_hidden
@@ -127,6 +127,7 @@ class Trainer:
             corpus: Where the questions are from, if not from the training corpus.
         """
         engine, model, corpus = self.engine, self.engine.model, corpus or self.corpus
+        encoder = Singly(engine.encoder)
         device = model.device
         examples = [
             question_example(engine, corpus.facts, corpus.questions[q], DEFAULT_REFUSAL)
@@ -141,7 +142,7 @@ class Trainer:
         if general:
             prompts = [self.general[index].text for index in general]
             texts += [(text, "") for text in prompts]
-            asked = torch.cat([asked, torch.from_numpy(engine.encoder.encode(prompts))])
+            asked = torch.cat([asked, torch.from_numpy(encoder.encode(prompts))])
             context = torch.cat([context, torch.zeros(len(general), context.shape[1])])
         batch = collate(examples, engine.pad_token, device)
         facts = FactInput(
@@ -151,7 +152,7 @@ class Trainer:
             encoder_query=asked.to(device),
             context_query=context.to(device),
             prompt_mask=batch.prompt_mask,
-            evidence=corpus_evidence(engine.encoder, corpus, texts, candidates),
+            evidence=corpus_evidence(encoder, corpus, texts, candidates),
         )
         base: Any = base_log_probs(model, batch)
         with self.decoder.facts(facts) as session:

@@ -282,7 +282,7 @@ class Generation:
         facts = self._facts.of(session.selection)[0]
         known = [position for position, fact in enumerate(facts) if fact is not None]
         layers = tuple(sorted(session.attention))
-        by_layer = np.array([session.attention[layer][0, known].float() for layer in layers])
+        by_layer = torch.stack([session.attention[layer][0, known] for layer in layers])
         tokens = [self._decode([token]) for token in ids]
         reading = self._copy.reading[: len(ids)] if self._copy is not None else []
         by_token = np.zeros((len(tokens), len(known)), dtype=np.float32)
@@ -292,7 +292,7 @@ class Generation:
             facts=tuple(fact for fact in facts if fact is not None),
             layers=layers,
             tokens=tuple(tokens),
-            by_layer=by_layer.astype(np.float32),
+            by_layer=by_layer.float().cpu().numpy(),
             by_token=by_token,
         )
 

@@ -70,6 +70,7 @@ class Calibration:
 
     def report(self, threshold: float) -> dict[str, Any]:
         """Precision and recall of refusal by number of facts, JSON-able."""
+        refused = {size: found > threshold for size, found in self.by_size.items()}
         return {
             "threshold": threshold,
             "num_questions": int((~self.general).sum()),
@@ -78,10 +79,10 @@ class Calibration:
             "share_general": _SHARE_GENERAL,
             "by_num_facts": {
                 str(size): {
-                    **_scores(probability > threshold, self.truth, self.weights),
-                    "general_refused": float((probability > threshold)[self.general].mean()),
+                    **_scores(rows, self.truth, self.weights),
+                    "general_refused": float(rows[self.general].mean()),
                 }
-                for size, probability in self.by_size.items()
+                for size, rows in refused.items()
             },
         }
 

@@ -55,15 +55,15 @@ def answer_spans(facts: Sequence[Triple], question: TrainingQuestion) -> list[Sp
 
 def _named(words: str, index: int, fact: Triple) -> list[Span]:
     """The words before a value, split at the names of its entity and its property."""
-    found = _find(fact.entity_text, words)
-    places = [(found, _ENTITY)] if found else []
-    # The name of an entity can hold that of the property: Capital Bank.
-    hidden = words if found is None else words[: found[0]] + "\0" * (found[1] - found[0])
-    hidden += "" if found is None else words[found[1] :]
+    places, rest = [], words
+    if (found := _find(fact.entity_text, words)) is not None:
+        start, end = found
+        places.append((found, _ENTITY))
+        # The name of an entity can hold that of the property: Capital Bank.
+        rest = words[:start] + "\0" * (end - start) + words[end:]
     # Stores differ in capitals, which nobody minds: CEO, ceo.
-    property_at = _find(fact.property_text, hidden, re.IGNORECASE)
-    if property_at is not None:
-        places.append((property_at, _PROPERTY))
+    if (found := _find(fact.property_text, rest, re.IGNORECASE)) is not None:
+        places.append((found, _PROPERTY))
     spans, done = [], 0
     for (start, end), part in sorted(places):
         if start > done:

@@ -2,6 +2,7 @@
 
 from kblam.encoding.adapters import LinearAdapter
 from kblam.encoding.embedder import (
+    CachedEmbedder,
     LangChainEmbedder,
     LlamaIndexEmbedder,
     SentenceEncoder,
@@ -10,6 +11,7 @@ from kblam.encoding.embedder import (
 from kblam.encoding.evidence import Evidence, encode_or_zero, read_evidence
 
 __all__ = [
+    "CachedEmbedder",
     "Evidence",
     "LangChainEmbedder",
     "LinearAdapter",

@@ -18,13 +18,19 @@ from kblam.errors import ConfigError
 from kblam.knowledge.protocols import TextEmbedder
 from kblam.weights import DEFAULT_ENCODER, resolve_encoder
 
-__all__ = ["LangChainEmbedder", "LlamaIndexEmbedder", "SentenceEncoder", "as_embedder"]
+__all__ = [
+    "CachedEmbedder",
+    "LangChainEmbedder",
+    "LlamaIndexEmbedder",
+    "SentenceEncoder",
+    "as_embedder",
+]
 
 Vectors = NDArray[np.float32]
 
 
-class _CachedEmbedder:
-    """Caches by text, sorts by length, and returns unit rows."""
+class CachedEmbedder:
+    """Embeds texts that come again and again: caches, sorts by length, returns unit rows."""
 
     name: str
     dimension: int
@@ -70,6 +76,11 @@ class _CachedEmbedder:
             return np.zeros((0, self.dimension), dtype=np.float32)
         return np.stack([rows[text] for text in texts])
 
+    def forget(self) -> None:
+        """Drop what is cached: the next vectors of all texts are computed."""
+        with self._lock:
+            self._cache.clear()
+
 
 def _unit(vectors: Vectors) -> Vectors:
     vectors = np.asarray(vectors, dtype=np.float32)
@@ -78,7 +89,7 @@ def _unit(vectors: Vectors) -> Vectors:
     return unit
 
 
-class SentenceEncoder(_CachedEmbedder):
+class SentenceEncoder(CachedEmbedder):
     """A sentence-transformers model.
 
     Args:
@@ -123,7 +134,7 @@ class SentenceEncoder(_CachedEmbedder):
         return np.asarray(vectors, dtype=np.float32)
 
 
-class _ForeignEmbedder(_CachedEmbedder):
+class _ForeignEmbedder(CachedEmbedder):
     def __init__(
         self, embed: Callable[[list[str]], Any], name: str, *, batch_size: int, cache_size: int
     ) -> None:

@@ -21,7 +21,9 @@ from kblam._digest import weights_digest
 from kblam._engine import Engine, load_base_model
 from kblam.config import DEFAULT_REFUSAL
 from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach, attention_layout
+from kblam.encoding import CachedEmbedder
 from kblam.errors import KBLaMError, require
+from kblam.knowledge import TextEmbedder
 from kblam.training.batches import question_example
 from kblam.training.calibrate import calibrate
 from kblam.training.checkpoint import Checkpoint
@@ -108,8 +110,10 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
     if not checkpoint.exists:
         curve.clear()
         if accelerator.is_main_process:
+            _forget(engine.encoder)
             _first_stage(config, trainer, cache, curve)
         share_weights(accelerator, adapter)
+    _forget(engine.encoder)
     with compiled(trainer.decoder) if config.compile else nullcontext():
         _second_stage(config, accelerator, trainer, validation, curve, checkpoint)
     trainer.decoder.detach()
@@ -117,6 +121,7 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
         raise KBLaMError("The base model's weights changed in training. Report this as a bug.")
     check_equal(accelerator, adapter)
     if accelerator.is_main_process:
+        _forget(engine.encoder)
         calibration = calibrate(engine, adapter, validation, seed=config.seed)
         threshold = calibration.threshold()
         refusal = dataclasses.replace(adapter.config.refusal, threshold=threshold)
@@ -126,6 +131,15 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
         adapters.save_pretrained(adapter, output / "adapter", model, base_model=config.base_model)
         curve.write()
     accelerator.wait_for_everyone()
+
+
+def _forget(encoder: TextEmbedder) -> None:
+    """Begin a stage with nothing embedded, as a resumed run does.
+
+    A text's last digits depend on the batch that it was embedded in.
+    """
+    if isinstance(encoder, CachedEmbedder):
+        encoder.forget()
 
 
 def _prepare(

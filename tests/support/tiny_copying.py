@@ -88,8 +88,9 @@ def copying(
         if uniform:
             adapter.pointer.map.zero_()
             adapter.pointer.selection_scale.zero_()
-            if len(copied) > 1:
-                adapter.pointer.named_bonus.zero_()
+        if len(copied) > 1 and (uniform or used_penalty == 0.0):
+            # It too makes the pointer depend on what was copied before.
+            adapter.pointer.named_bonus.zero_()
     facts = make_facts(count)
     facts = FactInput(
         facts.keys, facts.values, mask=mask, prompt_mask=torch.ones(len(values), 4).bool()

@@ -1,6 +1,7 @@
 """Attention over facts, as pure functions of tensors."""
 
 from kblam.attention.absorbed import absorb_query, absorbed_fact_attention, key_norm_scale
+from kblam.attention.joint import fused_attention_with_lse, joint_attention, prompt_scores
 from kblam.attention.merge import merge_attention
 from kblam.attention.rectangular import (
     attention_with_lse,
@@ -17,13 +18,16 @@ __all__ = [
     "absorbed_fact_attention",
     "attention_with_lse",
     "fact_attention",
+    "fused_attention_with_lse",
     "gather_facts",
     "grouped_scores",
     "grouped_values",
+    "joint_attention",
     "key_norm_scale",
     "length_bias",
     "merge_attention",
     "pool_tokens",
+    "prompt_scores",
     "rectangular_attention",
     "score_facts",
     "select_top_k",

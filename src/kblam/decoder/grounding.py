@@ -282,9 +282,10 @@ class CopyProcessor(LogitsProcessor):
         return weights
 
     def _mixture(self, group: int, step: _Step) -> Tensor:
-        free = sum(state.weight for state in step.states if not state.pending)
+        within = sum(s.weight for s in step.states if not s.pending and not s.ended_in_word)
         after = sum(state.weight for state in step.states if state.ended_in_word)
-        mixed = step.log_probs.exp() * ((free - after) * (1.0 - step.gate))
+        free = within + after
+        mixed = step.log_probs.exp() * (within * (1.0 - step.gate))
         if after > 0.0:
             mixed += step.log_probs_after_word.exp() * (after * (1.0 - step.gate))
         for state in step.states:

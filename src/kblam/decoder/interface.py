@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,8 +26,10 @@ from kblam.attention import (
     absorbed_fact_attention,
     attention_with_lse,
     fact_attention,
-    grouped_scores,
+    fused_attention_with_lse,
+    joint_attention,
     merge_attention,
+    prompt_scores,
 )
 from kblam.decoder.query_heads import query_norm
 from kblam.decoder.session import FactSession, rows
@@ -35,6 +38,8 @@ from kblam.errors import ConfigError
 __all__ = ["LAYERS", "PREFIX", "LayerState", "register"]
 
 PREFIX = "kblam_"
+# Tokens whose scores are all written down: fewer operations, quicker up to about here.
+_WRITTEN_UP_TO = 96
 
 
 class LayerState:
@@ -113,32 +118,77 @@ def _attention_forward(
         return _base_function(base, module)(module, query, key, value, attention_mask, **kwargs)
     scaling = kwargs.get("scaling")
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    scores = _prompt_scores(query, key, attention_mask, scaling, kwargs.get("softcap"))
-    output, lse, _ = attention_with_lse(scores, value)
-    if kwargs.get("s_aux") is not None:
-        output, lse = _with_sink(output, lse, kwargs["s_aux"])
-    from_facts, fact_lse, weights = _fact_part(session, state, module, query, scaling)
-    merged, _, share = merge_attention(from_facts, fact_lse, output, lse)
-    session.record(state.index, weights, share)
-    return merged.transpose(1, 2).contiguous(), None
+    prompt = _Prompt(
+        query,
+        key,
+        value,
+        session.prompt_bias(attention_mask, query.shape[-2], key.shape[-2]),
+        scaling,
+        kwargs.get("softcap"),
+        kwargs.get("s_aux"),
+    )
+    fact_query = _fact_query(session, state, module, query)
+    if session.absorbed() or prompt.is_long():
+        output, weights = _merged(session, state.index, prompt, fact_query)
+    else:
+        output, weights = joint_attention(
+            prompt.scores(),
+            value,
+            fact_query,
+            _tokens(session, state.index, query),
+            scaling=scaling,
+            fact_bias=session.bias(state.index, query.shape[0]),
+            sink=prompt.sink,
+        )
+    if session.wants(state.index):
+        session.record(state.index, weights)
+    return output.transpose(1, 2).contiguous(), None
 
 
-def _prompt_scores(
-    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float, softcap: float | None
-) -> Tensor:
-    scores = grouped_scores(query, key).float() * scaling
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
-    lowest = torch.finfo(scores.dtype).min
-    length, source = scores.shape[-2:]
-    if mask is None:
-        if length == 1:
-            return scores
-        mask = torch.ones(length, source, dtype=torch.bool, device=scores.device)
-        mask = mask.tril(source - length)
-    if mask.dtype == torch.bool:
-        return scores.masked_fill(~mask[..., :source], lowest)
-    return (scores + mask[..., :source].float()).clamp_min(lowest)
+@dataclass(frozen=True)
+class _Prompt:
+    """The prompt's part of an attention, as the base calls for it.
+
+    Attributes:
+        query: (B, H, T, d), rotated.
+        key: (B, G, S, d).
+        value: (B, G, S, d).
+        bias: Added to the scores, broadcasting to (B, H, T, S), or None.
+        scaling: Factor on the dot products.
+        softcap: What scores are bent to stay within, or None.
+        sink: A score per head that takes weight and gives nothing, (H,), or None.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    bias: Tensor | None
+    scaling: float
+    softcap: float | None
+    sink: Tensor | None
+
+    def is_long(self) -> bool:
+        """Whether its scores are better not written down."""
+        return self.query.shape[-2] > _WRITTEN_UP_TO and not self._has_gradient()
+
+    def _has_gradient(self) -> bool:
+        return torch.is_grad_enabled() and (self.query.requires_grad or self.value.requires_grad)
+
+    def scores(self) -> Tensor:
+        """All of them, (B, H, T, S), float32."""
+        return prompt_scores(
+            self.query, self.key, scaling=self.scaling, bias=self.bias, softcap=self.softcap
+        )
+
+    def attention(self) -> tuple[Tensor, Tensor]:
+        """Its output, (B, H, T, d), and log-sum-exp, (B, H, T)."""
+        if self.softcap is None and self.is_long():
+            output, lse = fused_attention_with_lse(
+                self.query, self.key, self.value, scaling=self.scaling, bias=self.bias
+            )
+        else:
+            output, lse, _ = attention_with_lse(self.scores(), self.value)
+        return (output, lse) if self.sink is None else _with_sink(output, lse, self.sink)
 
 
 def _with_sink(output: Tensor, lse: Tensor, sink: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,38 +197,50 @@ def _with_sink(output: Tensor, lse: Tensor, sink: Tensor) -> tuple[Tensor, Tenso
     return (output * (lse - total).exp().unsqueeze(-1)).to(output.dtype), total
 
 
-def _fact_part(
-    session: FactSession, state: LayerState, module: nn.Module, query: Tensor, scaling: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Output (B, H, T, d), log-sum-exp (B, H, T) and weights (B, H, T, k) over the facts."""
+def _fact_query(
+    session: FactSession, state: LayerState, module: nn.Module, query: Tensor
+) -> Tensor:
+    """The queries that a layer asks facts with, (B, H, T, d), once facts are selected."""
     if state.hidden is None:
         raise ConfigError(
             f"Layer {state.index} ran without its input being seen. Call the attention module "
             "through the model, not through a compiled or exported copy."
         )
-    hidden, batch = state.hidden, query.shape[0]
-    session.select(hidden)
+    session.select(state.hidden)
     if session.keys.dtype == torch.float16 != query.dtype:
         # As the store keeps them; converted once for all layers and steps.
         session.keys, session.values = session.keys.float(), session.values.float()
     config, parts = session.adapter.config, session.adapter.layer(state.index)
-    if parts.query is not None:
-        query = query_norm(module, parts.query(hidden), config.num_heads, config.head_dim)
-    bias = session.bias(state.index, batch)
-    mask = rows(session.mask, batch)
-    if not session.absorbed():
-        keys, values = session.tokens(state.index, query.dtype)
-        keys, values = rows(keys, batch), rows(values, batch)
-        return fact_attention(query, keys, values, scaling=scaling, bias=bias, mask=mask)
-    in_encoder, constant = absorb_query(query, *session.key_map(state.index, query.dtype))
-    return absorbed_fact_attention(
-        in_encoder,
-        constant,
-        rows(session.keys, batch).to(query.dtype),
-        rows(session.values, batch).to(query.dtype),
-        *parts.value.per_head(query.dtype),
-        scaling=scaling,
-        key_scale=rows(session.key_scale(), batch),
-        bias=bias,
-        mask=mask,
-    )
+    if parts.query is None:
+        return query
+    return query_norm(module, parts.query(state.hidden), config.num_heads, config.head_dim)
+
+
+def _tokens(session: FactSession, layer: int, query: Tensor) -> tuple[Tensor, Tensor]:
+    keys, values = session.tokens(layer, query.dtype)
+    return rows(keys, query.shape[0]), rows(values, query.shape[0])
+
+
+def _merged(
+    session: FactSession, layer: int, prompt: _Prompt, query: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Output (B, H, T, d) and the facts' weights (B, H, T, k), the two parts apart."""
+    batch, bias = query.shape[0], session.bias(layer, query.shape[0])
+    if session.absorbed():
+        in_encoder, constant = absorb_query(query, *session.key_map(layer, query.dtype))
+        output, lse, weights = absorbed_fact_attention(
+            in_encoder,
+            constant,
+            rows(session.keys, batch).to(query.dtype),
+            rows(session.values, batch).to(query.dtype),
+            *session.adapter.layer(layer).value.per_head(query.dtype),
+            scaling=prompt.scaling,
+            key_scale=rows(session.key_scale(), batch),
+            bias=bias,
+        )
+    else:
+        tokens = _tokens(session, layer, query)
+        output, lse, weights = fact_attention(query, *tokens, scaling=prompt.scaling, bias=bias)
+    merged, _, share = merge_attention(output, lse, *prompt.attention())
+    # The weights are as many as facts times tokens: multiplied only where they are kept.
+    return merged, weights * share.unsqueeze(-1) if session.wants(layer) else weights

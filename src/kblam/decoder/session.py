@@ -103,7 +103,8 @@ class FactSession:
     _tokens: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _key_scale: Tensor | None = None
     _row: tuple[Tensor, Tensor] | None = None
-    _bias: Tensor | None = None
+    _biases: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    _prompt_bias: tuple[Tensor | None, Tensor | None] = (None, None)
 
     def __post_init__(self) -> None:
         expected = self.adapter.config.encoder_dimension
@@ -175,19 +176,55 @@ class FactSession:
         return mask
 
     def bias(self, layer: int, batch: int) -> Tensor:
-        """What is added to a layer's fact scores, broadcasting to (B, H, T, k)."""
-        if self._bias is None or self._bias.shape[0] not in (1, batch):
-            if self.mask is None:
-                count = torch.full((1,), self.keys.shape[-2], device=self.keys.device)
-            else:
-                count = rows(self.mask, batch).sum(-1)
-            self._bias = length_bias(count, self.adapter.config.scale_factor)[:, None]
-        bias = self._bias
+        """What is added to a layer's fact scores, broadcasting to (B, H, T, k).
+
+        It is the least number where a row may not see a fact.
+        """
+        if (layer, batch) not in self._biases:
+            self._biases[layer, batch] = self._make_bias(layer, batch)
+        return self._biases[layer, batch]
+
+    def _make_bias(self, layer: int, batch: int) -> Tensor:
+        mask = rows(self.mask, batch)
+        if mask is None:
+            count = torch.full((1,), self.keys.shape[-2], device=self.keys.device)
+        else:
+            count = mask.sum(-1)
+        bias = length_bias(count, self.adapter.config.scale_factor)[:, None]
         scale = self.adapter.layer(layer).prior_scale
         if self.selection is not None and scale is not None:
             prior = self.selection.log_prob.clamp_min(PRIOR_FLOOR)
             bias = bias + scale.float() * rows(prior, batch)
+        if mask is not None:
+            # The least number and not -inf: a row without any fact then loses every merge,
+            # instead of becoming NaN.
+            bias = torch.where(mask, bias, torch.finfo(bias.dtype).min)
         return bias[:, None, None, :]
+
+    def prompt_bias(self, mask: Tensor | None, length: int, source: int) -> Tensor | None:
+        """What is added to the prompt's scores, made once for all layers that share a mask.
+
+        Args:
+            mask: (B or 1, 1, T, S or more), boolean or additive, or None for plain causal.
+            length: T.
+            source: S.
+
+        Returns:
+            The least number where a token may not be seen, broadcasting to (B, H, T, S).
+        """
+        if mask is None and length == 1:
+            return None
+        known, bias = self._prompt_bias
+        if bias is None or known is not mask or bias.shape[-2:] != (length, source):
+            if mask is None:
+                seen = torch.ones(length, source, dtype=torch.bool, device=self.keys.device)
+                bias = _least_where(~seen.tril(source - length))
+            elif mask.dtype == torch.bool:
+                bias = _least_where(~mask[..., :source])
+            else:
+                bias = mask[..., :source].float().clamp_min(torch.finfo(torch.float32).min)
+            self._prompt_bias = (mask, bias)
+        return bias
 
     def key_map(self, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """A layer's key adapter, weight (G, d, E) and bias (G, d), centred for a key norm."""
@@ -230,19 +267,25 @@ class FactSession:
             self._tokens[layer] = (keys, values)
         return self._tokens[layer]
 
-    def record(self, layer: int, weights: Tensor, share: Tensor) -> None:
+    def wants(self, layer: int) -> bool:
+        """Whether this is the first forward pass, whose attention is kept."""
+        return layer not in self.fact_share
+
+    def record(self, layer: int, weights: Tensor) -> None:
         """Keep what a layer attended to in the first forward pass.
 
         Args:
             layer: The decoder layer.
-            weights: Within the facts, (B, H, T, k).
-            share: Of the facts in the whole attention, (B, H, T).
+            weights: Of the facts in the whole attention, (B, H, T, k).
         """
-        if layer not in self.fact_share:
-            self.fact_share[layer] = share.mean(1)
-            if self.trace:
-                attention = weights[:, :, -1] * share[:, :, -1, None]
-                self.attention[layer] = attention.mean(1).detach()
+        self.fact_share[layer] = weights.sum(-1).mean(1)
+        if self.trace:
+            self.attention[layer] = weights[:, :, -1].mean(1).detach()
+
+
+def _least_where(hidden: Tensor) -> Tensor:
+    bias = torch.zeros(hidden.shape, device=hidden.device)
+    return bias.masked_fill(hidden, torch.finfo(bias.dtype).min)
 
 
 def _with_batch(facts: Tensor) -> Tensor:

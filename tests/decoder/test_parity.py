@@ -108,9 +108,9 @@ def test_logits_attention_and_greedy_tokens_agree(
     model = _model()
     decoder = attach(model, adapter)
     mask = tensors["attention_mask"]
-    seen: dict[int, tuple[Tensor, Tensor]] = {}
+    seen: dict[int, Tensor] = {}
     with torch.no_grad(), decoder.facts(facts, form=form) as session:
-        session.record = lambda layer, weights, share: seen.update({layer: (weights, share)})  # type: ignore[method-assign]
+        session.record = lambda layer, weights: seen.update({layer: weights})  # type: ignore[method-assign]
         logits = model(
             input_ids=tensors["input_ids"],
             attention_mask=mask,
@@ -119,9 +119,8 @@ def test_logits_attention_and_greedy_tokens_agree(
     real = mask.bool()
     assert (logits - tensors["logits"])[real].abs().max() < 1e-4
     for layer in case["kb_layers"]:
-        weights, share = seen[layer]
         expected = tensors[f"attention.{layer}"][..., : case["n_facts"]]
-        difference = (weights * share[..., None] - expected).transpose(1, 2)[real]
+        difference = (seen[layer] - expected).transpose(1, 2)[real]
         assert difference.abs().max() < 1e-5
     one = FactInput(facts.keys[:1], facts.values[:1]) if facts.keys.dim() == 3 else facts
     with torch.no_grad(), decoder.facts(one, form=form):

@@ -29,7 +29,7 @@ from kblam.decoder import FactInput, FactSession
 from kblam.decoder.grounding import CopiedSpan, CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import GenerationWatch, cut_at_stop
-from kblam.encoding import encode_or_zero
+from kblam.encoding import encode_or_zero, guessed_without_name
 
 __all__ = ["Generation", "Request"]
 
@@ -137,6 +137,7 @@ class Generation:
         decoder, tap = engine.decoder, engine.tap
         if encoded is None or len(encoded) == 0 or decoder is None or tap is None:
             return processors
+        self._embed_together()
         facts = FactInput(
             encoded.keys,
             encoded.values,
@@ -168,6 +169,12 @@ class Generation:
             )
             processors.append(self._refuse)
         return processors
+
+    def _embed_together(self) -> None:
+        """Embed all that will be asked for of the prompts at once: the encoder remembers it."""
+        guesses = [guessed_without_name(question) for question in self._asked]
+        texts = dict.fromkeys((*self._asked, *self._before, *guesses))
+        self._engine.encoder.encode([text for text in texts if text])
 
     def _config(self, length: int) -> GenerationConfig:
         options = self._request.options

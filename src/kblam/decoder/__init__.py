@@ -1,9 +1,10 @@
 """Knowledge inside a Transformers decoder."""
 
 from kblam.decoder.attach import AttachedDecoder, attach
+from kblam.decoder.facts import FactInput, Selection
 from kblam.decoder.layout import AttentionLayout, attention_layout
 from kblam.decoder.modules import KnowledgeAdapter
-from kblam.decoder.session import FactInput, FactSession, Selection
+from kblam.decoder.session import FactSession
 
 __all__ = [
     "AttachedDecoder",

@@ -9,10 +9,11 @@ from typing import Any, Literal
 from transformers import PreTrainedModel
 
 from kblam.config import KnowledgeConfig
+from kblam.decoder.facts import FactInput
 from kblam.decoder.interface import LAYERS, PREFIX, LayerState, register
 from kblam.decoder.layout import AttentionLayout, attention_layout
 from kblam.decoder.modules import KnowledgeAdapter
-from kblam.decoder.session import FactInput, FactSession
+from kblam.decoder.session import FactSession
 from kblam.errors import AdapterMismatchError, ConfigError
 
 __all__ = ["AttachedDecoder", "attach", "check_fit"]

@@ -25,7 +25,8 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from kblam.decoder.answer_heads import PointerHead
-from kblam.decoder.session import FactSession, Selection, rows
+from kblam.decoder.facts import Selection, rows
+from kblam.decoder.session import FactSession
 from kblam.decoder.spans import SpanLookup
 
 __all__ = ["CopiedSpan", "CopyProcessor", "HiddenTap"]

@@ -31,8 +31,9 @@ from kblam.attention import (
     merge_attention,
     prompt_scores,
 )
+from kblam.decoder.facts import rows
 from kblam.decoder.query_heads import query_norm
-from kblam.decoder.session import FactSession, rows
+from kblam.decoder.session import FactSession
 from kblam.errors import ConfigError
 
 __all__ = ["LAYERS", "PREFIX", "LayerState", "register"]

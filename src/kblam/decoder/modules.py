@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kblam.config import KnowledgeConfig
 from kblam.decoder.answer_heads import PointerHead, RefusalHead
@@ -20,6 +21,8 @@ __all__ = ["KnowledgeAdapter", "KnowledgeLayer"]
 
 # A fact that selection is sure to be beside the point still leaves a trace to refuse by.
 PRIOR_FLOOR = -5.0
+
+_Linear = tuple[Tensor, Tensor]
 
 
 class KnowledgeLayer(nn.Module):
@@ -70,6 +73,7 @@ class KnowledgeAdapter(nn.Module):
         self.match = MatchHead(config) if matching else None
         self.pointer = PointerHead(config) if config.grounded else None
         self.refusal = RefusalHead(config) if config.grounded else None
+        self._folded: tuple[object, _Linear, _Linear] | None = None
 
     def layer(self, index: int) -> KnowledgeLayer:
         """The parts of one decoder layer."""
@@ -82,6 +86,34 @@ class KnowledgeAdapter(nn.Module):
         blocks = [self.layer(index).key for index in self.config.knowledge_layers]
         return blocks + ([self.spare_key] if self.spare_key is not None else [])
 
+    def folded(self, dtype: torch.dtype) -> tuple[_Linear, _Linear]:
+        """The key adapters of all L layers as one linear map, and the value adapters.
+
+        Outside of training they are put together once, and again when they were changed.
+
+        Returns:
+            Weight (L * G * d, E) and bias (L * G * d) of the keys, and of the values.
+        """
+        layers = [self.layer(index) for index in self.config.knowledge_layers]
+        if torch.is_grad_enabled():
+            return _fold([p.key for p in layers], dtype), _fold([p.value for p in layers], dtype)
+        parts = [part.weight for p in layers for part in (p.key, p.value)]
+        state = (dtype, *((part.data_ptr(), part._version) for part in parts))
+        if self._folded is None or self._folded[0] != state:
+            self._folded = (
+                state,
+                _fold([p.key for p in layers], dtype),
+                _fold([p.value for p in layers], dtype),
+            )
+        return self._folded[1:]
+
     def num_parameters(self) -> int:
         """Trained numbers."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def _fold(maps: Sequence[LinearAdapter], dtype: torch.dtype) -> _Linear:
+    return (
+        torch.cat([part.weight for part in maps]).to(dtype),
+        torch.cat([part.bias for part in maps]).to(dtype),
+    )

@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, overload
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from kblam.attention import gather_facts, key_norm_scale, length_bias, select_top_k
+from kblam.decoder.facts import FactInput, Selection, rows
 from kblam.decoder.modules import PRIOR_FLOOR, KnowledgeAdapter
-from kblam.encoding.evidence import Evidence
 from kblam.errors import ConfigError
 
-__all__ = ["FactInput", "FactSession", "Selection", "rows"]
+__all__ = ["FactSession"]
 
 # Up to so many facts a row, knowledge tokens are made once per layer; past it, attention
 # runs in encoder space. A query costs H*E*(d+M) absorbed and H*M*d materialised.
 _MATERIALISE_UP_TO = 256
-
-
-@dataclass(frozen=True)
-class FactInput:
-    """The facts that a batch may attend to.
-
-    Attributes:
-        keys: Encoded keys: (M, E) shared by all rows, or (B, M, E).
-        values: Encoded values, of the same shape.
-        mask: True where a row may see a fact, (B, M); None shows all facts to all rows.
-        encoder_query: The encoder's embedding of each row's question, (B, E).
-        context_query: Its embedding of what the user asked before that, (B, E), zero where the
-            conversation starts with the question.
-        prompt_mask: True on the prompt's tokens, (B, T); selection pools over them. None
-            takes every token of the first forward pass.
-        evidence: Called with the selected facts, (B, k), and True on those that may be seen,
-            (B, k): what the words of the questions say about them. None ranks without.
-    """
-
-    keys: Tensor
-    values: Tensor
-    mask: Tensor | None = None
-    encoder_query: Tensor | None = None
-    context_query: Tensor | None = None
-    prompt_mask: Tensor | None = None
-    evidence: Callable[[Tensor, Tensor], Evidence] | None = None
-
-    def __post_init__(self) -> None:
-        if self.keys.shape != self.values.shape or self.keys.dim() not in (2, 3):
-            raise ConfigError(
-                "Expected fact keys and values of one shape, (M, E) or (B, M, E), got "
-                f"{tuple(self.keys.shape)} and {tuple(self.values.shape)}."
-            )
-        if self.mask is not None and self.mask.shape[-1] != self.keys.shape[-2]:
-            raise ConfigError(
-                f"Expected a fact mask over {self.keys.shape[-2]} facts, got one over "
-                f"{self.mask.shape[-1]}."
-            )
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The facts that a prompt selected.
-
-    Attributes:
-        index: Into the facts given, (B, k), best first.
-        log_prob: Log-probability of each, "none of them" being one more outcome, (B, k).
-        log_none: Log-probability of "none of them", (B,).
-        similarity: The encoder's cosine similarity, (B, k); zero without an encoder query.
-    """
-
-    index: Tensor
-    log_prob: Tensor
-    log_none: Tensor
-    similarity: Tensor
 
 
 @dataclass
@@ -100,10 +45,10 @@ class FactSession:
     keys: Tensor = field(init=False)
     values: Tensor = field(init=False)
     mask: Tensor | None = field(init=False)
-    _tokens: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _tokens: tuple[Tensor, Tensor] | None = None
     _key_scale: Tensor | None = None
     _row: tuple[Tensor, Tensor] | None = None
-    _biases: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    _bias: tuple[int, Tensor] | None = None
     _prompt_bias: tuple[Tensor | None, Tensor | None] = (None, None)
 
     def __post_init__(self) -> None:
@@ -180,26 +125,30 @@ class FactSession:
 
         It is the least number where a row may not see a fact.
         """
-        if (layer, batch) not in self._biases:
-            self._biases[layer, batch] = self._make_bias(layer, batch)
-        return self._biases[layer, batch]
+        if self._bias is None or self._bias[0] != batch:
+            self._bias = (batch, self._make_bias(batch))
+        return self._bias[1][self.adapter.config.knowledge_layers.index(layer)]
 
-    def _make_bias(self, layer: int, batch: int) -> Tensor:
+    def _make_bias(self, batch: int) -> Tensor:
+        """The bias of all L layers, broadcasting to (L, B, H, T, k)."""
         mask = rows(self.mask, batch)
         if mask is None:
             count = torch.full((1,), self.keys.shape[-2], device=self.keys.device)
         else:
             count = mask.sum(-1)
+        layers = self.adapter.config.knowledge_layers
         bias = length_bias(count, self.adapter.config.scale_factor)[:, None]
-        scale = self.adapter.layer(layer).prior_scale
-        if self.selection is not None and scale is not None:
-            prior = self.selection.log_prob.clamp_min(PRIOR_FLOOR)
-            bias = bias + scale.float() * rows(prior, batch)
+        bias = bias.expand(len(layers), -1, -1)
+        scales = [self.adapter.layer(layer).prior_scale for layer in layers]
+        if self.selection is not None and scales[0] is not None:
+            prior = rows(self.selection.log_prob.clamp_min(PRIOR_FLOOR), batch)
+            scale = torch.stack([s for s in scales if s is not None]).float()
+            bias = bias + scale[:, None, None] * prior
         if mask is not None:
             # The least number and not -inf: a row without any fact then loses every merge,
             # instead of becoming NaN.
             bias = torch.where(mask, bias, torch.finfo(bias.dtype).min)
-        return bias[:, None, None, :]
+        return bias[:, :, None, None, :]
 
     def prompt_bias(self, mask: Tensor | None, length: int, source: int) -> Tensor | None:
         """What is added to the prompt's scores, made once for all layers that share a mask.
@@ -256,16 +205,32 @@ class FactSession:
         return self._row
 
     def tokens(self, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Knowledge tokens of one layer, made once: keys and values, (B or 1, G, M, d)."""
-        if layer not in self._tokens:
-            weight, bias = self.key_map(layer, dtype)
-            keys = self.keys.to(dtype)[:, None] @ weight.transpose(1, 2) + bias[:, None, :]
+        """Knowledge tokens of one layer: keys and values, (B or 1, G, M, d).
+
+        Those of all layers are made at once, by one product each, when first asked for.
+        """
+        if self._tokens is None:
+            keys, values = self.adapter.folded(dtype)
+            if self.adapter.config.key_norm:
+                weight, bias = self._centred()
+                size = keys[0].shape[0]  # a spare block, which no layer reads, is left out
+                keys = (weight[:size].to(dtype), bias[:size].to(dtype))
+            made = F.linear(self.keys.to(dtype), *keys)
             scale = self.key_scale()
             if scale is not None:
-                keys = keys * scale[:, None, :, None].to(dtype)
-            values = self.adapter.layer(layer).value(self.values.to(dtype))
-            self._tokens[layer] = (keys, values)
-        return self._tokens[layer]
+                made = made * scale[:, :, None].to(dtype)
+            self._tokens = (
+                self._by_layer(made),
+                self._by_layer(F.linear(self.values.to(dtype), *values)),
+            )
+        place = self.adapter.config.knowledge_layers.index(layer)
+        return self._tokens[0][place], self._tokens[1][place]
+
+    def _by_layer(self, made: Tensor) -> Tensor:
+        """Knowledge tokens (B, M, L * G * d) as (L, B, G, M, d)."""
+        config = self.adapter.config
+        shape = (len(config.knowledge_layers), config.num_key_heads, config.head_dim)
+        return made.view(*made.shape[:2], *shape).permute(2, 0, 3, 1, 4)
 
     def wants(self, layer: int) -> bool:
         """Whether this is the first forward pass, whose attention is kept."""
@@ -294,25 +259,3 @@ def _with_batch(facts: Tensor) -> Tensor:
 
 def _for_rows(facts: Tensor, batch: int) -> Tensor:
     return facts if facts.dim() == 2 else rows(facts, batch).expand(batch, -1, -1)
-
-
-@overload
-def rows(tensor: Tensor, batch: int) -> Tensor: ...
-@overload
-def rows(tensor: None, batch: int) -> None: ...
-@overload
-def rows(tensor: Tensor | None, batch: int) -> Tensor | None: ...
-def rows(tensor: Tensor | None, batch: int) -> Tensor | None:
-    """Repeat per-prompt rows for beams or several sequences per prompt.
-
-    Raises:
-        ConfigError: The batch is no multiple of the rows given.
-    """
-    if tensor is None or tensor.shape[0] in (1, batch):
-        return tensor
-    if batch % tensor.shape[0]:
-        raise ConfigError(
-            f"Expected a batch that is a multiple of the {tensor.shape[0]} rows of facts, "
-            f"got {batch}."
-        )
-    return tensor.repeat_interleave(batch // tensor.shape[0], dim=0)

@@ -8,7 +8,12 @@ from kblam.encoding.embedder import (
     SentenceEncoder,
     as_embedder,
 )
-from kblam.encoding.evidence import Evidence, encode_or_zero, read_evidence
+from kblam.encoding.evidence import (
+    Evidence,
+    encode_or_zero,
+    guessed_without_name,
+    read_evidence,
+)
 
 __all__ = [
     "CachedEmbedder",
@@ -19,5 +24,6 @@ __all__ = [
     "SentenceEncoder",
     "as_embedder",
     "encode_or_zero",
+    "guessed_without_name",
     "read_evidence",
 ]

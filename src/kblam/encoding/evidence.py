@@ -19,13 +19,24 @@ from torch import Tensor
 
 from kblam.knowledge import TextEmbedder, Triple
 
-__all__ = ["NUM_NAMED", "Evidence", "encode_or_zero", "read_evidence", "without_names"]
+__all__ = [
+    "NUM_NAMED",
+    "Evidence",
+    "encode_or_zero",
+    "guessed_without_name",
+    "read_evidence",
+    "without_names",
+]
 
 NUM_NAMED = 4
 _WORD = re.compile(r"[^\W_]+")
 _SPACES = re.compile(r"\s+")
 # Of the words of a name that must be there for them to be taken for the name.
 _ENOUGH = 0.5
+# Small words inside names.
+_LINKS = frozenset(
+    ("and", "da", "de", "del", "der", "di", "for", "in", "la", "of", "on", "the", "von")
+)
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,28 @@ def without_names(question: str, names: Sequence[str]) -> str:
     gone = {word for name in names for word in _WORD.findall(_folded(name))}
     left = _WORD.sub(lambda match: "" if _folded(match[0]) in gone else match[0], question)
     return _SPACES.sub(" ", left).strip()
+
+
+def guessed_without_name(question: str) -> str:
+    """A question without what looks like the name in it, before it is known what it names.
+
+    What :func:`read_evidence` embeds is known only once facts are selected. Where this guess is
+    the same, it can be embedded together with the question, which takes hardly longer than the
+    question alone.
+    """
+    best, run = "", ""
+    end = 0
+    for position, match in enumerate(_WORD.finditer(question)):
+        word, between = match[0], question[end : match.start()]
+        end = match.end()
+        names = position > 0 and (word[0].isupper() or word[0].isdigit())
+        if names or (run and word in _LINKS):
+            run += between + word if run else word
+        else:
+            run = ""
+        if names and len(run) > len(best):
+            best = run
+    return without_names(question, [best])
 
 
 def read_evidence(

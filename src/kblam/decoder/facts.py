@@ -1,0 +1,91 @@
+"""What a batch may attend to, and what it selected of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import overload
+
+from torch import Tensor
+
+from kblam.encoding.evidence import Evidence
+from kblam.errors import ConfigError
+
+__all__ = ["FactInput", "Selection", "rows"]
+
+
+@dataclass(frozen=True)
+class FactInput:
+    """The facts that a batch may attend to.
+
+    Attributes:
+        keys: Encoded keys: (M, E) shared by all rows, or (B, M, E).
+        values: Encoded values, of the same shape.
+        mask: True where a row may see a fact, (B, M); None shows all facts to all rows.
+        encoder_query: The encoder's embedding of each row's question, (B, E).
+        context_query: Its embedding of what the user asked before that, (B, E), zero where the
+            conversation starts with the question.
+        prompt_mask: True on the prompt's tokens, (B, T); selection pools over them. None
+            takes every token of the first forward pass.
+        evidence: Called with the selected facts, (B, k), and True on those that may be seen,
+            (B, k): what the words of the questions say about them. None ranks without.
+    """
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor | None = None
+    encoder_query: Tensor | None = None
+    context_query: Tensor | None = None
+    prompt_mask: Tensor | None = None
+    evidence: Callable[[Tensor, Tensor], Evidence] | None = None
+
+    def __post_init__(self) -> None:
+        if self.keys.shape != self.values.shape or self.keys.dim() not in (2, 3):
+            raise ConfigError(
+                "Expected fact keys and values of one shape, (M, E) or (B, M, E), got "
+                f"{tuple(self.keys.shape)} and {tuple(self.values.shape)}."
+            )
+        if self.mask is not None and self.mask.shape[-1] != self.keys.shape[-2]:
+            raise ConfigError(
+                f"Expected a fact mask over {self.keys.shape[-2]} facts, got one over "
+                f"{self.mask.shape[-1]}."
+            )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The facts that a prompt selected.
+
+    Attributes:
+        index: Into the facts given, (B, k), best first.
+        log_prob: Log-probability of each, "none of them" being one more outcome, (B, k).
+        log_none: Log-probability of "none of them", (B,).
+        similarity: The encoder's cosine similarity, (B, k); zero without an encoder query.
+    """
+
+    index: Tensor
+    log_prob: Tensor
+    log_none: Tensor
+    similarity: Tensor
+
+
+@overload
+def rows(tensor: Tensor, batch: int) -> Tensor: ...
+@overload
+def rows(tensor: None, batch: int) -> None: ...
+@overload
+def rows(tensor: Tensor | None, batch: int) -> Tensor | None: ...
+def rows(tensor: Tensor | None, batch: int) -> Tensor | None:
+    """Repeat per-prompt rows for beams or several sequences per prompt.
+
+    Raises:
+        ConfigError: The batch is no multiple of the rows given.
+    """
+    if tensor is None or tensor.shape[0] in (1, batch):
+        return tensor
+    if batch % tensor.shape[0]:
+        raise ConfigError(
+            f"Expected a batch that is a multiple of the {tensor.shape[0]} rows of facts, "
+            f"got {batch}."
+        )
+    return tensor.repeat_interleave(batch // tensor.shape[0], dim=0)

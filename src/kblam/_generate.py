@@ -29,7 +29,7 @@ from kblam.decoder import FactInput, FactSession
 from kblam.decoder.grounding import CopiedSpan, CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import GenerationWatch, cut_at_stop
-from kblam.encoding import encode_or_zero, guessed_without_name
+from kblam.encoding import CachedEmbedder, encode_or_zero, guessed_without_name
 
 __all__ = ["Generation", "Request"]
 
@@ -80,6 +80,7 @@ class Generation:
     ) -> None:
         self._engine = engine
         self._request = request
+        self._base = base
         self._encoded = encoded
         self._asked = [question_of(messages) for messages in request.prompts]
         self._before = [asked_before(messages) for messages in request.prompts]
@@ -145,6 +146,7 @@ class Generation:
             context_query=encode_or_zero(engine.encoder, self._before).to(engine.model.device),
             prompt_mask=prompts.attention_mask.bool(),
             evidence=self._facts.evidence,
+            candidates=None if self._base is None else self._base.candidates(encoded),
         )
         session = stack.enter_context(decoder.facts(facts, trace=self._request.trace))
         self._session = session
@@ -171,10 +173,15 @@ class Generation:
         return processors
 
     def _embed_together(self) -> None:
-        """Embed all that will be asked for of the prompts at once: the encoder remembers it."""
+        """Embed all that will be asked for of the prompts at once, if the encoder remembers it."""
+        decoder, encoder = self._engine.decoder, self._engine.encoder
+        if decoder is None or decoder.adapter.match is None:
+            return
+        if not isinstance(encoder, CachedEmbedder):
+            return
         guesses = [guessed_without_name(question) for question in self._asked]
         texts = dict.fromkeys((*self._asked, *self._before, *guesses))
-        self._engine.encoder.encode([text for text in texts if text])
+        encoder.encode([text for text in texts if text])
 
     def _config(self, length: int) -> GenerationConfig:
         options = self._request.options

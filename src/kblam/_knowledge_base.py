@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from kblam.index import IndexKeeper
 from kblam.knowledge import Fact, FactVectors, KnowledgeStore, TextEmbedder, View
 
 __all__ = ["EncodedFacts", "KnowledgeBase"]
 
 _MAX_VIEWS = 8
+# Questions made up to fit an index to what will be asked.
+_SAMPLES = 256
+# Fewer facts are scanned as quickly as an index is asked.
+_INDEX_FROM = 200_000
+# Where an index finds more than this share of all facts for a batch, scanning them is as quick.
+_WORTHWHILE = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,9 @@ class KnowledgeBase:
         self._device = device
         self._facts: dict[View | None, EncodedFacts] = {}
         self._lock = threading.Lock()
+        self._index = IndexKeeper(
+            store, at_least=_INDEX_FROM, sample_queries=self._sample_questions
+        )
 
     def read(self, view: View | None = None) -> EncodedFacts:
         """The facts as they are now; only what changed since the last call is embedded."""
@@ -88,6 +98,43 @@ class KnowledgeBase:
             # A tensor cannot be read-only as the store's arrays are; nothing writes to this one.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             return torch.from_numpy(array).to(self._device)
+
+    def candidates(
+        self, encoded: EncodedFacts
+    ) -> Callable[[Tensor], tuple[Tensor, Tensor] | None] | None:
+        """What :attr:`kblam.decoder.FactInput.candidates` is for these facts, if they are many."""
+        index = self._index.of(encoded.vectors)
+        if index is None:
+            return None
+
+        def candidates(query: Tensor) -> tuple[Tensor, Tensor] | None:
+            found = index.candidates(query.detach().float().cpu().numpy())
+            width = max(map(len, found))
+            if width == 0 or len(found) * width > _WORTHWHILE * len(encoded):
+                return None
+            places = np.zeros((len(found), width), np.int64)
+            seen = np.zeros((len(found), width), np.bool_)
+            for row, positions in enumerate(found):
+                places[row, : len(positions)] = positions
+                seen[row, : len(positions)] = True
+            return torch.from_numpy(places).to(query.device), torch.from_numpy(seen).to(
+                query.device
+            )
+
+        return candidates
+
+    def wait_for_index(self, timeout: float | None = None) -> bool:
+        """Wait until no index is being built; tell whether that is so."""
+        return self._index.wait(timeout)
+
+    def _sample_questions(self, vectors: FactVectors) -> npt.NDArray[np.float32]:
+        """Embed questions for some of the facts: they lie elsewhere than the facts' keys."""
+        rng = np.random.default_rng(0)
+        count = min(_SAMPLES, len(vectors))
+        chosen = rng.choice(len(vectors), count, replace=False)
+        facts = self.facts([vectors.fact_ids[int(place)] for place in chosen])
+        texts = [f"What is {fact.key_text}?" for fact in facts if fact is not None]
+        return np.asarray(self._encoder.encode(texts), np.float32)
 
     def facts(self, ids: Sequence[str]) -> list[Fact | None]:
         """The facts behind ids; None where one was removed in the meantime."""

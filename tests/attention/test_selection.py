@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kblam.attention import gather_facts, pool_tokens, score_facts, select_top_k
+from kblam.attention import gather_facts, pool_tokens, score_facts, select_among, select_top_k
 from kblam.errors import ConfigError
 
 
@@ -167,3 +167,22 @@ def test_pooling_is_a_weighted_mean() -> None:
     assert even.tolist() == [[[2.0, 4.0]]]
     last = pool_tokens(hidden, torch.tensor([[[-50.0], [50.0]]]), None)
     assert last.tolist() == [[[4.0, 6.0]]]
+
+
+def test_the_best_of_some_candidates_are_those_of_all_if_they_are_among_them() -> None:
+    generator = torch.Generator().manual_seed(2)
+    keys = torch.nn.functional.normalize(torch.randn(3000, 32, generator=generator), dim=1).half()
+    query = torch.randn(3, 32, generator=generator)
+    expected = select_top_k(query, keys, 8)
+    rows = []
+    for row in range(3):
+        others = torch.randperm(3000, generator=generator)[: 200 + 50 * row]
+        rows.append(torch.unique(torch.cat([expected[1][row], others])))
+    width = max(map(len, rows))
+    candidates = torch.zeros(3, width, dtype=torch.long)
+    seen = torch.zeros(3, width, dtype=torch.bool)
+    for row, found in enumerate(rows):
+        candidates[row, : len(found)], seen[row, : len(found)] = found, True
+    scores, index = select_among(query, keys, candidates, seen, 8)
+    assert torch.equal(scores, expected[0])
+    assert torch.equal(index, expected[1])

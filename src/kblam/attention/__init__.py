@@ -11,7 +11,13 @@ from kblam.attention.rectangular import (
     length_bias,
     rectangular_attention,
 )
-from kblam.attention.selection import gather_facts, pool_tokens, score_facts, select_top_k
+from kblam.attention.selection import (
+    gather_facts,
+    pool_tokens,
+    score_facts,
+    select_among,
+    select_top_k,
+)
 
 __all__ = [
     "absorb_query",
@@ -30,5 +36,6 @@ __all__ = [
     "prompt_scores",
     "rectangular_attention",
     "score_facts",
+    "select_among",
     "select_top_k",
 ]

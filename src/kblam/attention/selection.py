@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kblam.errors import ConfigError
 
-__all__ = ["gather_facts", "pool_tokens", "score_facts", "select_top_k"]
+__all__ = ["gather_facts", "pool_tokens", "score_facts", "select_among", "select_top_k"]
 
 # Candidates per fact wanted, and at least.
 _MARGIN = 4
@@ -101,6 +101,26 @@ def select_top_k(
     best = best.index_copy(0, doubtful, exact)
     seen = None if mask is None else mask.gather(1, best)
     return _masked(score_facts(query, gather_facts(keys, best)), seen), best
+
+
+def select_among(
+    query: Tensor, keys: Tensor, candidates: Tensor, seen: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """The k best facts of those that an index found.
+
+    Args:
+        query: (B, E).
+        keys: (M, E), in any precision.
+        candidates: Indices of facts, (B, C), in ascending order, each once.
+        seen: True where there is a candidate, (B, C).
+        k: How many.
+
+    Returns:
+        Scores and indices as of :func:`select_top_k`, of which this is the result if the k best
+        are among the candidates.
+    """
+    scores, place = select_top_k(query, gather_facts(keys, candidates), k, mask=seen)
+    return scores, candidates.gather(1, place)
 
 
 def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:

@@ -29,6 +29,9 @@ class FactInput:
             takes every token of the first forward pass.
         evidence: Called with the selected facts, (B, k), and True on those that may be seen,
             (B, k): what the words of the questions say about them. None ranks without.
+        candidates: Called with selection queries, (B, E), where all rows share the facts: which
+            of very many facts each may be about, (B, C), and True on those that are any, (B, C).
+            It may give none, to have all facts scored, as they are without it.
     """
 
     keys: Tensor
@@ -38,6 +41,7 @@ class FactInput:
     context_query: Tensor | None = None
     prompt_mask: Tensor | None = None
     evidence: Callable[[Tensor, Tensor], Evidence] | None = None
+    candidates: Callable[[Tensor], tuple[Tensor, Tensor] | None] | None = None
 
     def __post_init__(self) -> None:
         if self.keys.shape != self.values.shape or self.keys.dim() not in (2, 3):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kblam.attention import gather_facts, key_norm_scale, length_bias, select_top_k
+from kblam.attention import gather_facts, key_norm_scale, length_bias, select_among, select_top_k
 from kblam.decoder.facts import FactInput, Selection, rows
 from kblam.decoder.modules import PRIOR_FLOOR, KnowledgeAdapter
 from kblam.errors import ConfigError
@@ -90,8 +90,7 @@ class FactSession:
         context = rows(self.facts.context_query, batch)
         query, none = head(hidden[:, :length], mask, encoded, context)
         keys = _for_rows(self.facts.keys, batch)
-        fact_mask = rows(self.facts.mask, batch)
-        scores, index = select_top_k(query, keys, config.top_k, mask=fact_mask)
+        scores, index = self._best(query, keys, config.top_k)
         visible = scores.isfinite()
         scores = torch.where(visible, scores, torch.finfo(scores.dtype).min)
         similarity = torch.zeros_like(scores)
@@ -110,6 +109,15 @@ class FactSession:
         self.mask = visible
         total = torch.cat([scores, none[:, None]], dim=1).log_softmax(-1)
         self.selection = Selection(index, total[:, :-1], total[:, -1], similarity)
+
+    def _best(self, query: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Scores of the k best facts for each query, best first, and which they are, (B, k)."""
+        mask = rows(self.facts.mask, query.shape[0])
+        if self.facts.candidates is not None and mask is None and keys.dim() == 2:
+            found = self.facts.candidates(query)
+            if found is not None:
+                return select_among(query, keys, *found, k)
+        return select_top_k(query, keys, k, mask=mask)
 
     def _prompt_mask(self, hidden: Tensor) -> Tensor | None:
         mask = rows(self.facts.prompt_mask, hidden.shape[0])

@@ -1,0 +1,97 @@
+"""Where facts stand after others came and went, at the cost of what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from kblam.knowledge._fact_ids import FactIds
+
+__all__ = ["compared", "marks", "positions_of", "shifted"]
+
+Half = npt.NDArray[np.float16]
+Int = npt.NDArray[np.int64]
+Marks = npt.NDArray[np.uint32]
+
+# More identifiers than that are looked for in one go over all facts.
+_FEW = 32
+_BLOCK = 16_384
+
+
+def shifted(places: Int, dropped: Int, put: Int) -> Int:
+    """Return where elements of a list stand after some were dropped and others put in.
+
+    With ``dropped`` and ``put`` exchanged it tells where they stood before.
+
+    Args:
+        places: Where they stood (N); none of them is in ``dropped``.
+        dropped: What was dropped, by its place before, ascending.
+        put: What was put in, by its place after, ascending.
+    """
+    kept = places - np.searchsorted(dropped, places) if len(dropped) else places
+    if not len(put):
+        return kept
+    after: Int = kept + np.searchsorted(put - np.arange(len(put)), kept, side="right")
+    return after
+
+
+def compared(before: Int, after: Int) -> tuple[Int, Int]:
+    """Return the places of what is in one of two ascending lists only.
+
+    Args:
+        before: A list (M).
+        after: Another (N).
+
+    Returns:
+        Places in ``before`` of what is not in ``after``, and the other way round.
+    """
+    least = min(len(before), len(after))
+    start = _first(before[:least] != after[:least])
+    rest = least - start
+    end = _first(before[len(before) - rest :][::-1] != after[len(after) - rest :][::-1])
+    old, new = before[start : len(before) - end], after[start : len(after) - end]
+    gone = np.flatnonzero(~np.isin(old, new, assume_unique=True))
+    come = np.flatnonzero(~np.isin(new, old, assume_unique=True))
+    return gone + start, come + start
+
+
+def _first(differs: npt.NDArray[np.bool_]) -> int:
+    """Return where the first True stands, the length if there is none."""
+    place = int(differs.argmax()) if len(differs) else 0
+    return place if len(differs) and differs[place] else len(differs)
+
+
+def positions_of(ids: Sequence[str], wanted: Collection[str]) -> Int:
+    """Return where these identifiers stand, ascending; those that are not there are left out."""
+    if isinstance(ids, FactIds) and len(wanted) <= _FEW:
+        found = [place for name in set(wanted) for place in _position(ids, name.encode())]
+        return np.array(sorted(found), np.int64)
+    names = set(wanted)
+    held = (place for place, name in enumerate(ids) if name in names)
+    return np.fromiter(held, np.int64)
+
+
+def _position(ids: FactIds, name: bytes) -> list[int]:
+    """Find one identifier in the text of all, which is the quickest for a few of them."""
+    start = ids.packed.find(name)
+    while start >= 0:
+        place = int(np.searchsorted(ids.ends, start, side="right"))
+        begins = int(ids.ends[place - 1]) if place else 0
+        if begins == start and int(ids.ends[place]) == start + len(name):
+            return [place]
+        start = ids.packed.find(name, start + 1)
+    return []
+
+
+def marks(keys: Half) -> Marks:
+    """Return a checksum of each key (M, E), uint32 (M)."""
+    result = np.empty(len(keys), np.uint32)
+    factors = np.random.default_rng(0).integers(0, 2**32, keys.shape[1], dtype=np.uint32) | 1
+    for start in range(0, len(keys), _BLOCK):
+        block = np.ascontiguousarray(keys[start : start + _BLOCK], "<f2").view("<u2")
+        # Two values of 16 bits differ by less than 2^16: an odd factor never makes them equal.
+        products = block.astype(np.uint32) * factors
+        result[start : start + _BLOCK] = products.sum(axis=1, dtype=np.uint32)
+    return result

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from kblam.encoding._bert import BertSentences, Pooling
 from kblam.errors import ConfigError
@@ -118,7 +119,6 @@ class Padded:
             list(texts),
             batch_size=max(1, min(self._batch_size, _PADDED_TOKENS // longest)),
             convert_to_tensor=True,
-            normalize_embeddings=True,
             show_progress_bar=False,
         )
-        return vectors.float().cpu()
+        return F.normalize(vectors.float(), dim=1).cpu()

@@ -29,7 +29,7 @@ from kblam._knowledge_base import KnowledgeBase
 from kblam.config import GenerationOptions
 from kblam.encoding import SentenceEncoder
 from kblam.evaluation.result import versions
-from kblam.knowledge import KnowledgeStore, TextEmbedder, Triple
+from kblam.knowledge import KnowledgeStore, Triple
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE, DEFAULT_ENCODER
 
@@ -46,23 +46,17 @@ class Timing:
     each: float
 
 
-class RandomFactVectors:
-    """Random unit vectors for the made-up facts, the real encoder for everything else.
+class RandomFactVectors(SentenceEncoder):
+    """Random unit vectors for the made-up facts, the real encoder for everything else."""
 
-    Args:
-        encoder: The real encoder.
-    """
-
-    def __init__(self, encoder: TextEmbedder) -> None:
-        self.name = encoder.name
-        self.dimension = encoder.dimension
-        self._encoder = encoder
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
         self._generator = np.random.default_rng(0)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts, (N, E) float32 with rows of unit length."""
         if not texts or not all(_MARK in text for text in texts):
-            return self._encoder.encode(texts)
+            return super().encode(texts)
         rows = self._generator.standard_normal((len(texts), self.dimension), dtype=np.float32)
         unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit
@@ -131,7 +125,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     model = KBLaM.from_pretrained(
         arguments.base_model,
         adapter=arguments.adapter,
-        encoder=RandomFactVectors(SentenceEncoder(arguments.encoder)),
+        encoder=RandomFactVectors(arguments.encoder),
         device=arguments.device,
         # Made-up facts answer nothing: a refusal would end the answer before it is timed.
         refusal_threshold=1.0,

@@ -27,11 +27,10 @@ from attention_cost import QUESTION, RandomFactVectors, Timing
 from published_form import PublishedForm
 
 from kblam.config import GenerationOptions
-from kblam.encoding import SentenceEncoder
 from kblam.evaluation.prompts import WORDINGS, messages
 from kblam.evaluation.result import versions
 from kblam.evaluation.retrieval import DenseRetriever
-from kblam.knowledge import KnowledgeStore, Triple
+from kblam.knowledge import KnowledgeStore, TextEmbedder, Triple
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE, DEFAULT_ENCODER
 
@@ -51,7 +50,7 @@ def timed(
     return Timing(first, (total - first) / max(answer.usage.output_tokens - 1, 1))
 
 
-def retrieval(facts: Sequence[Triple], encoder: RandomFactVectors) -> Callable[[str], Any]:
+def retrieval(facts: Sequence[Triple], encoder: TextEmbedder) -> Callable[[str], Any]:
     """Make the function that turns a question into a prompt with the facts found for it."""
     retriever = DenseRetriever(facts, encoder)
 
@@ -67,13 +66,12 @@ def measure(
 ) -> dict[str, Any]:
     """Measure one number of facts."""
     facts = [Triple(f"{_MARK}{i}", "code", f"{_MARK}{i}") for i in range(num_facts)]
-    encoder = RandomFactVectors(model.encoder)
     with KnowledgeStore(folder / f"{num_facts}.db") as store:
         if len(store) != num_facts:
             store.add(facts)
         store.encode(model.encoder, batch_size=4096)
         attached = model.with_options().attach(store)
-        prompt = retrieval(facts, encoder)
+        prompt = retrieval(facts, model.encoder)
         new_tokens = arguments.new_tokens
         ways: dict[str, Callable[[str], Timing]] = {
             "base": lambda question: timed(bare, question, new_tokens),
@@ -173,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = KBLaM.from_pretrained(
         parsed.base_model,
         adapter=parsed.adapter,
-        encoder=RandomFactVectors(SentenceEncoder(parsed.encoder)),
+        encoder=RandomFactVectors(parsed.encoder),
         # Made-up facts answer nothing: a refusal would end the answer before it is timed.
         refusal_threshold=1.0,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from kblam.decoder import Candidates
 from kblam.index import IndexKeeper
 from kblam.knowledge import Fact, FactVectors, KnowledgeStore, TextEmbedder, View
 
@@ -99,9 +100,7 @@ class KnowledgeBase:
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             return torch.from_numpy(array).to(self._device)
 
-    def candidates(
-        self, encoded: EncodedFacts
-    ) -> Callable[[Tensor], tuple[Tensor, Tensor] | None] | None:
+    def candidates(self, encoded: EncodedFacts) -> Candidates | None:
         """What :attr:`kblam.decoder.FactInput.candidates` is for these facts, if they are many."""
         index = self._index.of(encoded.vectors)
         if index is None:

@@ -14,7 +14,7 @@ from typing_extensions import Self
 from kblam._answering import answer, narrowed
 from kblam._counting import count_tokens
 from kblam._engine import Engine, load_engine
-from kblam._generate import Request
+from kblam._finished import Request
 from kblam._knowledge_base import KnowledgeBase
 from kblam._loading import as_dtype
 from kblam._prompt import Prompt, as_messages
@@ -65,7 +65,7 @@ class KBLaM:
             own.threshold if refusal_threshold is None else refusal_threshold,
         )
         # Together, so that a call in another thread reads no store with another's view.
-        self._attached: tuple[KnowledgeBase | None, View | None] = (None, None)
+        self._attached: tuple[KnowledgeBase | None, View | None, bool] = (None, None, False)
 
     @classmethod
     def from_pretrained(
@@ -114,13 +114,17 @@ class KBLaM:
             engine, grounding=grounding, refusal=refusal, refusal_threshold=refusal_threshold
         )
 
-    def attach(self, kb: KnowledgeStore | Iterable[Any], *, view: View | None = None) -> Self:
+    def attach(
+        self, kb: KnowledgeStore | Iterable[Any], *, view: View | None = None, exact: bool = False
+    ) -> Self:
         """Read facts from a store from now on, in place of any attached before.
 
         Args:
             kb: A store, or triples.
             view: Which of its facts. Calls can narrow it, never widen it; where no fact is
                 left, they are refused.
+            exact: Score every fact for every question. Otherwise an index finds those worth
+                scoring where they are very many, if its package is installed.
 
         Raises:
             FactError: A triple is malformed.
@@ -131,12 +135,12 @@ class KBLaM:
                 "Expected a model with an adapter to read facts, got one loaded with adapter=None."
             )
         store = kb if isinstance(kb, KnowledgeStore) else KnowledgeStore.from_source(kb)
-        self._attached = shared_knowledge(store, self.encoder, self.base.device), view
+        self._attached = shared_knowledge(store, self.encoder, self.base.device), view, exact
         return self
 
     def detach(self) -> Self:
         """Read no facts any more: the base model, as before."""
-        self._attached = None, None
+        self._attached = None, None, False
         return self
 
     @property
@@ -269,14 +273,15 @@ class KBLaM:
         view: View | None = None,
         **extra: Any,
     ) -> list[Answer]:
+        base, attached, exact = self._attached
         request = Request(
             prompts=[as_messages(prompt) for prompt in prompts],
             options=options or GenerationOptions(),
             grounding=self._grounding,
             refusal=self._refusal,
+            exact=exact,
             **extra,
         )
-        base, attached = self._attached
         return answer(self._engine, request, base, narrowed(attached, view))
 
     def with_options(self, **changes: Any) -> KBLaM:

@@ -1,7 +1,7 @@
 """Knowledge inside a Transformers decoder."""
 
 from kblam.decoder.attach import AttachedDecoder, attach
-from kblam.decoder.facts import FactInput, Selection
+from kblam.decoder.facts import Candidates, FactInput, Selection
 from kblam.decoder.layout import AttentionLayout, attention_layout
 from kblam.decoder.modules import KnowledgeAdapter
 from kblam.decoder.session import FactSession
@@ -9,6 +9,7 @@ from kblam.decoder.session import FactSession
 __all__ = [
     "AttachedDecoder",
     "AttentionLayout",
+    "Candidates",
     "FactInput",
     "FactSession",
     "KnowledgeAdapter",

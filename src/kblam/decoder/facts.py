@@ -11,7 +11,9 @@ from torch import Tensor
 from kblam.encoding.evidence import Evidence
 from kblam.errors import ConfigError
 
-__all__ = ["FactInput", "Selection", "rows"]
+__all__ = ["Candidates", "FactInput", "Selection", "rows"]
+
+Candidates = Callable[[Tensor], tuple[Tensor, Tensor] | None]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class FactInput:
     context_query: Tensor | None = None
     prompt_mask: Tensor | None = None
     evidence: Callable[[Tensor, Tensor], Evidence] | None = None
-    candidates: Callable[[Tensor], tuple[Tensor, Tensor] | None] | None = None
+    candidates: Candidates | None = None
 
     def __post_init__(self) -> None:
         if self.keys.shape != self.values.shape or self.keys.dim() not in (2, 3):

@@ -1,0 +1,199 @@
+"""From the tokens of a generation to answers: their text, citations, refusal and trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from kblam._engine import Engine
+from kblam._knowledge_base import EncodedFacts
+from kblam._prompt import Message
+from kblam._selected_facts import SelectedFacts
+from kblam.answer import Answer, AttentionTrace, Citation, ScoredFact, Usage
+from kblam.config import COPY_PARTS, DEFAULT_REFUSAL, GenerationOptions, RefusalConfig
+from kblam.decoder import FactSession
+from kblam.decoder.grounding import CopiedSpan, CopyProcessor
+from kblam.decoder.refusal import RefusalProcessor
+from kblam.decoder.watch import cut_at_stop
+
+__all__ = ["AnswerMaker", "Request", "Timing"]
+
+# Without copying nothing says which fact was read but selection itself.
+_CITE_ABOVE = 0.5
+_VALUE = COPY_PARTS.index("value")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to generate.
+
+    Attributes:
+        prompts: Chat messages of each prompt.
+        options: How.
+        grounding: Whether values are copied.
+        refusal: When and how to refuse.
+        exact: Score every fact, also where an index could tell which are worth it.
+        trace: Keep the fact attention.
+        on_text: Called with the text so far, for a single prompt.
+        cancelled: Asked after every token.
+    """
+
+    prompts: Sequence[Sequence[Message]]
+    options: GenerationOptions
+    grounding: Literal["copy", "off"]
+    refusal: RefusalConfig
+    exact: bool = False
+    trace: bool = False
+    on_text: Callable[[str], None] | None = None
+    cancelled: Callable[[], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When answers were made.
+
+    Attributes:
+        started: Reading of the clock at the start.
+        first_token_at: At the first token, if there was one.
+    """
+
+    started: float
+    first_token_at: float | None
+
+
+@dataclass(frozen=True)
+class AnswerMaker:
+    """Makes answers of a finished generation.
+
+    Args:
+        _engine: Its weights.
+        _request: What was asked for.
+        _encoded: The facts, or None.
+        _facts: Those that were selected.
+        _session: What attention made of them, or None.
+        _copy: What was copied of them, or None.
+        _refuse: Whether they answer, or None.
+    """
+
+    _engine: Engine
+    _request: Request
+    _encoded: EncodedFacts | None
+    _facts: SelectedFacts
+    _session: FactSession | None
+    _copy: CopyProcessor | None
+    _refuse: RefusalProcessor | None
+
+    def answer(self, row: int, ids: list[int], prompt_tokens: int, timing: Timing) -> Answer:
+        """The answer that a row's tokens are.
+
+        Args:
+            row: Which of the rows generated.
+            ids: Its tokens, up to and including the one that ended it.
+            prompt_tokens: Tokens of its prompt.
+            timing: When it was made.
+        """
+        now = time.perf_counter()
+        text, stopped = cut_at_stop(self._decode(ids), self._request.options.stop)
+        # A trained model also refuses in its own words, which are those it was trained on.
+        refused = self._refused(row) or (
+            self._refuse is not None and text.strip() == DEFAULT_REFUSAL
+        )
+        ended = stopped or (bool(ids) and ids[-1] in self._engine.end_tokens)
+        reason: Literal["stop", "length", "refusal"] = "stop" if ended else "length"
+        citations: tuple[Citation, ...] = ()
+        if refused:
+            text, reason = self._request.refusal.sentence, "refusal"
+        else:
+            citations = self._citations(row, ids, text)
+        leading = len(text) - len(text.lstrip())
+        return Answer(
+            text=text.strip(),
+            citations=tuple(_shifted(c, leading) for c in citations),
+            refused=refused,
+            finish_reason=reason,
+            usage=Usage(prompt_tokens, len(ids)),
+            facts=self._ranked(row),
+            kb_fingerprint=self._encoded.fingerprint if self._encoded is not None else None,
+            model_name=self._engine.name,
+            seconds=now - timing.started,
+            time_to_first_token=(timing.first_token_at or now) - timing.started,
+            attention=self._trace(ids) if self._request.trace and row == 0 else None,
+        )
+
+    def _row_of(self, row: int, total: int) -> int:
+        return row * max(1, total // len(self._request.prompts))
+
+    def _refused(self, row: int) -> bool:
+        if self._refuse is None or self._refuse.probability is None:
+            return False
+        probability = self._refuse.probability
+        first = self._row_of(row, probability.shape[0])
+        return float(probability[first]) > self._request.refusal.threshold
+
+    def _ranked(self, row: int) -> tuple[ScoredFact, ...]:
+        if self._session is None or self._session.selection is None:
+            return ()
+        selection = self._session.selection
+        facts = self._facts.of(selection)[row]
+        scores = selection.log_prob[self._row_of(row, selection.log_prob.shape[0])].exp().tolist()
+        return tuple(
+            ScoredFact(fact, score) for fact, score in zip(facts, scores, strict=True) if fact
+        )
+
+    def _citations(self, row: int, ids: list[int], text: str) -> tuple[Citation, ...]:
+        if self._copy is None:
+            return tuple(
+                Citation(ranked.fact, ranked.score)
+                for ranked in self._ranked(row)
+                if ranked.score > _CITE_ABOVE
+            )
+        facts, found = self._facts.found[row] if self._facts.found else [], []
+        batch = len(self._request.prompts)
+        for span in self._copy.spans(row, batch, tuple(ids)):
+            fact = facts[span.fact]
+            if fact is None or span.part != _VALUE:
+                continue
+            start, end = self._characters(ids, span)
+            if end <= len(text):
+                found.append(Citation(fact, span.weight, start, end))
+        return tuple(found)
+
+    def _characters(self, ids: list[int], span: CopiedSpan) -> tuple[int, int]:
+        before, through = self._decode(ids[: span.start]), self._decode(ids[: span.end])
+        copied = through[len(before) :]
+        return len(before) + len(copied) - len(copied.lstrip()), len(through)
+
+    def _trace(self, ids: list[int]) -> AttentionTrace | None:
+        session = self._session
+        if session is None or session.selection is None or not session.attention:
+            return None
+        facts = self._facts.of(session.selection)[0]
+        known = [position for position, fact in enumerate(facts) if fact is not None]
+        layers = tuple(sorted(session.attention))
+        by_layer = torch.stack([session.attention[layer][0, known] for layer in layers])
+        tokens = [self._decode([token]) for token in ids]
+        reading = self._copy.reading[: len(ids)] if self._copy is not None else []
+        by_token = np.zeros((len(tokens), len(known)), dtype=np.float32)
+        for position, weights in enumerate(reading):
+            by_token[position] = [weights[k] for k in known]
+        return AttentionTrace(
+            facts=tuple(fact for fact in facts if fact is not None),
+            layers=layers,
+            tokens=tuple(tokens),
+            by_layer=by_layer.float().cpu().numpy(),
+            by_token=by_token,
+        )
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._engine.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _shifted(citation: Citation, by: int) -> Citation:
+    if citation.start is None or citation.end is None or by == 0:
+        return citation
+    return Citation(citation.fact, citation.score, citation.start - by, citation.end - by)

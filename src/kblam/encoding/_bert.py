@@ -36,11 +36,6 @@ class _Affine(NamedTuple):
     def of(cls, module: Any) -> _Affine:
         return cls(module.weight.detach().float(), module.bias.detach().float())
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the layers compute in."""
-        return self._layers[0].up.weight.dtype
-
     def to(self, dtype: torch.dtype) -> _Affine:
         return _Affine(self.weight.to(dtype), self.bias.to(dtype))
 

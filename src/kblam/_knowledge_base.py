@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kblam.decoder import Candidates
-from kblam.index import IndexKeeper
+from kblam.index import FactIndex, IndexKeeper
 from kblam.knowledge import Fact, FactVectors, KnowledgeStore, TextEmbedder, View
 
 __all__ = ["EncodedFacts", "KnowledgeBase"]
@@ -100,9 +100,13 @@ class KnowledgeBase:
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             return torch.from_numpy(array).to(self._device)
 
+    def index(self, encoded: EncodedFacts) -> FactIndex | None:
+        """The index of these facts; None while there is none, and where they are few."""
+        return self._index.of(encoded.vectors)
+
     def candidates(self, encoded: EncodedFacts) -> Candidates | None:
         """What :attr:`kblam.decoder.FactInput.candidates` is for these facts, if they are many."""
-        index = self._index.of(encoded.vectors)
+        index = self.index(encoded)
         if index is None:
             return None
 

@@ -201,7 +201,7 @@ def test_memory_is_sixteen_bytes_a_fact_at_full_length() -> None:
     from kblam.index._codes import trained
 
     keys = np.random.default_rng(0).standard_normal((500, 64)).astype(np.float16)
-    codes = trained(keys, np.empty((0, 64), np.float32), 0)
+    codes = trained(keys, 0)
     assert codes.nbytes == 16 * 500 + 4 * 16 * 64 + 4 * 64 * 64
 
 

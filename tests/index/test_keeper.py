@@ -112,7 +112,7 @@ def test_an_error_is_logged_once_and_the_build_not_repeated(
     assert len(asked) == len(caplog.records) == 1
 
 
-def test_sample_queries_shape_the_index(store: KnowledgeStore, fill, embedder) -> None:
+def test_sample_queries_are_asked_for_in_the_thread(store: KnowledgeStore, fill, embedder) -> None:
     fill(store, 100)
     asked = []
 

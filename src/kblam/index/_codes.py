@@ -3,11 +3,6 @@
 Product quantization: H. Jégou, M. Douze, C. Schmid, Product Quantization for Nearest Neighbor
 Search, 2011; the rotation before it: T. Ge et al., Optimized Product Quantization, 2013; four
 bits a part, so that the tables stay in registers: F. André et al., Quicker ADC, 2019.
-
-Codes are to tell inner products with queries apart, not to restore keys. So the squared error
-that they are trained for is that of inner products with queries: keys are multiplied by the
-root of the queries' second moments, and queries by its inverse, which leaves the products as
-they are.
 """
 
 from __future__ import annotations
@@ -32,10 +27,6 @@ _CENTRES = 16
 _TRAINED_ON = 8192
 _ROTATIONS = 15
 _BLOCK = 16_384
-# So many queries' second moments count as much as those of all keys.
-_TRUSTED_LIKE_KEYS = 50
-# Directions in which nothing is ever asked still count a little.
-_LEAST_MOMENT = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +34,11 @@ class Codes:
     """Codes of facts, by the order in which their keys were given.
 
     Attributes:
-        query_map: What queries are multiplied by before they meet the codes, float32 (E, D).
+        rotation: What keys and queries are multiplied by before they meet, float32 (E, D).
         searched: The codes, a ``faiss.IndexPQFastScan``.
     """
 
-    query_map: Single
+    rotation: Single
     searched: Any
 
     def __len__(self) -> int:
@@ -58,7 +49,7 @@ class Codes:
         """The memory they take."""
         quantizer = self.searched.pq
         codes = len(self) * int(quantizer.M) // 2
-        return codes + 4 * _CENTRES * int(quantizer.d) + self.query_map.nbytes
+        return codes + 4 * _CENTRES * int(quantizer.d) + self.rotation.nbytes
 
     def best(self, queries: Single, count: int) -> Int:
         """Return the ``count`` facts that look best for each query (Q, E), best first.
@@ -66,23 +57,17 @@ class Codes:
         Returns:
             (Q, count), -1 where there are no more facts.
         """
-        mapped = np.ascontiguousarray(queries @ self.query_map, np.float32)
+        mapped = np.ascontiguousarray(queries @ self.rotation, np.float32)
         _, found = self.searched.search(mapped, min(count, len(self)))
         result: Int = found
         return result
 
 
-def trained(
-    keys: Half,
-    queries: Single,
-    seed: int,
-    step: Callable[[int], None] = lambda _: None,
-) -> Codes:
-    """Train codes for the products of keys with queries, and encode all keys.
+def trained(keys: Half, seed: int, step: Callable[[int], None] = lambda _: None) -> Codes:
+    """Train codes, and encode all keys.
 
     Args:
         keys: (M, E), at least one.
-        queries: Samples of what will be asked (Q, E); there may be none.
         seed: Which keys are trained on.
         step: Told how many keys were encoded since it was last called.
     """
@@ -91,20 +76,17 @@ def trained(
     chosen = np.sort(generator.permutation(len(keys))[:_TRAINED_ON])
     # A few facts are repeated, for there must be as many as there are centres.
     sample = np.resize(keys[chosen].astype(np.float32), (max(len(chosen), _CENTRES), keys.shape[1]))
-    key_map, query_map = _weighting(sample, queries)
-    dimension = key_map.shape[1]
     parts = _parts(keys.shape[1])
-    rotation = _rotation(faiss, np.ascontiguousarray(sample @ key_map), parts)
-    key_map, query_map = key_map @ rotation, query_map @ rotation
+    rotation = _rotation(faiss, sample, parts)
     # Packed for searching at the end: that takes exactly the memory that is needed.
-    plain = faiss.IndexPQ(dimension, parts, 4, faiss.METRIC_INNER_PRODUCT)
+    plain = faiss.IndexPQ(rotation.shape[1], parts, 4, faiss.METRIC_INNER_PRODUCT)
     plain.pq.cp.min_points_per_centroid = 1
-    plain.train(np.ascontiguousarray(sample @ key_map))
+    plain.train(np.ascontiguousarray(sample @ rotation))
     for start in range(0, len(keys), _BLOCK):
         block = keys[start : start + _BLOCK].astype(np.float32)
-        plain.add(np.ascontiguousarray(block @ key_map))
+        plain.add(np.ascontiguousarray(block @ rotation))
         step(len(block))
-    return Codes(np.ascontiguousarray(query_map), faiss.IndexPQFastScan(plain))
+    return Codes(rotation, faiss.IndexPQFastScan(plain))
 
 
 def _parts(dimension: int) -> int:
@@ -112,34 +94,16 @@ def _parts(dimension: int) -> int:
     return min(_PARTS, dimension + dimension % 2)
 
 
-def _weighting(sample: Single, queries: Single) -> tuple[Single, Single]:
-    """Return what keys and queries are multiplied by, (E, D) each, D a multiple of the parts."""
-    dimension = sample.shape[1]
-    ours = sample.T @ sample / len(sample)
-    moments = ours / max(float(np.trace(ours)), 1e-30)
-    if len(queries):
-        theirs = queries.T @ queries / len(queries)
-        theirs = theirs / max(float(np.trace(theirs)), 1e-30)
-        trust = len(queries) / (len(queries) + _TRUSTED_LIKE_KEYS)
-        moments = trust * theirs + (1 - trust) * moments
-    values, vectors = np.linalg.eigh(moments.astype(np.float64))
-    root = np.sqrt(np.maximum(values, max(values.max(), 1e-30) * _LEAST_MOMENT))
-    parts = _parts(dimension)
-    empty = ((0, 0), (0, -dimension % parts))
-    key_map = np.pad(vectors * root, empty).astype(np.float32)
-    query_map = np.pad(vectors / root, empty).astype(np.float32)
-    return key_map, query_map
-
-
 def _rotation(faiss: Any, sample: Single, parts: int) -> Single:
-    """Return the rotation (D, D) after which the parts lose least."""
-    dimension = sample.shape[1]
+    """Return the rotation (E, D) after which the parts lose least, D a multiple of them."""
+    padded = np.pad(sample, ((0, 0), (0, -sample.shape[1] % parts)))
+    dimension = padded.shape[1]
     quantizer = faiss.ProductQuantizer(dimension, parts, 4)
     quantizer.cp.min_points_per_centroid = 1
     matrix = faiss.OPQMatrix(dimension, parts)
     matrix.niter, matrix.niter_pq_0, matrix.niter_pq = _ROTATIONS, 5, 2
     matrix.pq = quantizer
-    matrix.train(sample)
+    matrix.train(padded)
     matrix.pq = None
     found: Single = faiss.vector_to_array(matrix.A).reshape(dimension, dimension)
-    return np.ascontiguousarray(found.T)
+    return np.ascontiguousarray(found.T[: sample.shape[1]])

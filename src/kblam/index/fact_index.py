@@ -76,8 +76,7 @@ class FactIndex:
         Args:
             vectors: The facts of a whole store; their keys are read by blocks.
             queries: Samples of what will be asked (Q, E), in which queries differ from keys.
-                Every other one shapes the codes, and the rest measures them. None: made up
-                from the keys.
+                They tell how many of the codes' best are enough. None: made up from the keys.
             wanted: How many facts a query is to find.
             recall: Which share of its exactly best facts it is to find, on average.
             seed: Of everything that is drawn.
@@ -93,9 +92,8 @@ class FactIndex:
         require("faiss", extra="index")
         check_settings(vectors, queries, wanted, recall)
         if queries is None or not len(queries):
-            queries = disturbed(vectors.keys, 2 * _ASKED, seed)
-        shaping, asked = (queries[::2], queries[1::2]) if len(queries) > 1 else (queries, queries)
-        asked = np.ascontiguousarray(asked[:_ASKED], np.float32)
+            queries = disturbed(vectors.keys, _ASKED, seed)
+        asked = np.ascontiguousarray(queries[:: -(-len(queries) // _ASKED)], np.float32)
         bar = tqdm(total=len(vectors), desc="Indexing", unit=" facts", disable=not progress)
 
         def encoded(count: int) -> None:
@@ -104,7 +102,7 @@ class FactIndex:
                 step(count)
 
         with bar:
-            codes = trained(vectors.keys, np.asarray(shaping, np.float32), seed, encoded)
+            codes = trained(vectors.keys, seed, encoded)
         best = exact_best(vectors.keys, asked, wanted)
         width, measured = least_width(codes, asked, best, recall)
         return cls(width, measured, State.of(vectors), codes, vectors.rows)
@@ -250,7 +248,7 @@ class FactIndex:
             "gone": self._gone,
             "come": self._come,
             "listed": self._listed,
-            "query_map": self._codes.query_map,
+            "rotation": self._codes.rotation,
             "codes": faiss.serialize_index(self._codes.searched),
         }
         return _file.write(Path(path), about, arrays, mode)
@@ -281,15 +279,9 @@ class FactIndex:
             then, now = State(**about["state"]), State.of(vectors)
             if not then.may_become(now):
                 return None
-            codes = Codes(arrays["query_map"], faiss.deserialize_index(arrays["codes"]))
-            found = cls(
-                about["width"],
-                about["recall"],
-                then,
-                codes,
-                arrays["rows"],
-                *(arrays[name] for name in ("gone", "come", "listed")),
-            )
+            codes = Codes(arrays["rotation"], faiss.deserialize_index(arrays["codes"]))
+            lists = (arrays[name] for name in ("rows", "gone", "come", "listed"))
+            found = cls(about["width"], about["recall"], then, codes, *lists)
             before = arrays["marks"]
         except (KeyError, TypeError, RuntimeError):
             return None  # another version's

@@ -2,11 +2,13 @@
 
     python benchmarks/latency.py --num-facts 1000 10000 100000 --json OUT --plot OUT.png
 
-Four ways to answer one question, in turn, again and again in one process, so that whatever else the
-machine does falls on all of them: the base model without facts; kblam with all facts attached;
-retrieval of five facts into the prompt of the base model (RAG), its retriever's time counted; and
-the published form of rectangular attention (``published_form.py``). Facts are made up and have
-random unit vectors; questions are embedded by the real encoder, each anew.
+Several ways to answer one question, in turn, again and again in one process, so that whatever else
+the machine does falls on all of them: the base model without facts; kblam with all facts attached;
+retrieval of five facts into the prompt of the base model (RAG), its retriever's time counted; the
+published form of rectangular attention (``published_form.py``); and, at the smallest number of
+facts, as many of them in the prompt as ``--in-context-tokens`` hold, read anew or from a cache.
+Facts are made up and have random unit vectors; questions are embedded by the real encoder, each
+anew.
 
 Ratios are medians over the rounds of the time divided by the base's in the same round.
 """
@@ -20,16 +22,20 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from attention_cost import QUESTION, RandomFactVectors, Timing
 from published_form import PublishedForm
 
+from kblam.answer import Answer
 from kblam.config import GenerationOptions
+from kblam.evaluation.config import EvaluationConfig
+from kblam.evaluation.methods import build_method
 from kblam.evaluation.prompts import WORDINGS, messages
 from kblam.evaluation.result import versions
 from kblam.evaluation.retrieval import DenseRetriever
+from kblam.evaluation.tasks import Question, Task
 from kblam.knowledge import KnowledgeStore, TextEmbedder, Triple
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE, DEFAULT_ENCODER
@@ -42,8 +48,14 @@ def timed(
     model: KBLaM, question: str, new_tokens: int, prompt: Callable[[str], Any] = str
 ) -> Timing:
     """Ask once; making the prompt counts as time to the first token."""
+    options = GenerationOptions(max_new_tokens=new_tokens)
+    return timed_answer(lambda: model.ask(prompt(question), options))
+
+
+def timed_answer(ask: Callable[[], Answer]) -> Timing:
+    """Ask once."""
     started = time.perf_counter()
-    answer = model.ask(prompt(question), GenerationOptions(max_new_tokens=new_tokens))
+    answer = ask()
     total = time.perf_counter() - started
     # The retriever and the reading of the store come before the answer's own clock starts.
     first = total - answer.seconds + answer.time_to_first_token
@@ -59,6 +71,27 @@ def retrieval(facts: Sequence[Triple], encoder: TextEmbedder) -> Callable[[str],
         return messages(WORDINGS["context"], question=question, facts=found, refusal="")
 
     return prompt
+
+
+def in_context(
+    bare: KBLaM, facts: Sequence[Triple], arguments: argparse.Namespace
+) -> dict[str, Callable[[str], Timing]]:
+    """As many facts in the prompt as fit, read anew for each question, and from a cache."""
+    task = Task(tuple(facts), (Question(QUESTION, ()),), ((),))
+    made_up = Path("made up")  # the task is here, not in files
+    found: dict[str, Callable[[str], Timing]] = {}
+    for name in get_args(Literal["in-context", "cached-prefix"]):
+        config = EvaluationConfig(
+            facts=made_up,
+            questions=made_up,
+            method=name,
+            context_tokens=arguments.in_context_tokens,
+            max_new_tokens=arguments.new_tokens,
+        )
+        method = build_method(bare, task, config)
+        method.prepare()
+        found[name] = lambda question, ask=method.ask: timed_answer(lambda: ask(question))
+    return found
 
 
 def measure(
@@ -86,6 +119,8 @@ def measure(
                     return timed(bare, question, arguments.published_tokens)
 
             ways["published"] = ask_published
+        if num_facts == min(arguments.num_facts) and arguments.in_context_tokens:
+            ways |= in_context(bare, facts, arguments)
         # The encoder remembers what it has embedded: every question is another one.
         rounds = [
             {
@@ -116,7 +151,7 @@ def summary(num_facts: int, rounds: Sequence[dict[str, Timing]]) -> dict[str, An
 def _table(result: dict[str, Any]) -> str:
     lines = [f"{result['num_facts']:,} facts: to the first token, and per new token"]
     lines += [
-        f"  {name:<10}{1000 * way['seconds_to_first_token']:8.0f} ms"
+        f"  {name:<14}{1000 * way['seconds_to_first_token']:8.0f} ms"
         f"{way['first_token_ratio']:7.2f} x base{1000 * way['seconds_per_new_token']:9.1f} ms"
         f"{way['new_token_ratio']:7.2f} x base"
         for name, way in result["ways"].items()
@@ -157,6 +192,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--published-tokens", type=int, default=5, help="the published form's")
     parser.add_argument(
         "--published-up-to", type=int, default=100_000, help="its facts take 46 KB each"
+    )
+    parser.add_argument(
+        "--in-context-tokens", type=int, default=2048, help="prompts of the facts themselves"
     )
     parser.add_argument("--stores", type=Path, help="a folder with the stores, made if missing")
     parser.add_argument("--base-model", default=DEFAULT_BASE)

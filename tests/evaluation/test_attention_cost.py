@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from kblam.encoding import SentenceEncoder
+from kblam.weights import DEFAULT_ENCODER
+
 pytestmark = pytest.mark.weights
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "attention_cost.py"
@@ -39,16 +42,10 @@ def test_measures_each_number_of_facts(
 
 
 def test_real_texts_get_real_vectors(script: dict[str, Any]) -> None:
-    class Marked:
-        name, dimension = "marked", 3
-
-        def encode(self, texts: Any) -> str:
-            return f"embedded {list(texts)}"
-
-    vectors = script["RandomFactVectors"](Marked())
-    assert vectors.encode(["Who?"]) == "embedded ['Who?']"
+    vectors = script["RandomFactVectors"](DEFAULT_ENCODER)
+    assert vectors.encode(["Who?"]) == pytest.approx(SentenceEncoder().encode(["Who?"]), abs=1e-6)
     made_up = vectors.encode(["benchmark item 1", "benchmark item 2"])
-    assert made_up.shape == (2, 3)
+    assert made_up.shape == (2, 384)
     assert (made_up**2).sum(1) == pytest.approx(1.0)
 
 

@@ -21,9 +21,6 @@ Pooling = Literal["mean", "cls"]
 
 # Tokens computed at a time: enough for the matrix units, and few enough for the cache.
 _TOKENS = 4096
-# Their number is rounded up to a multiple of this: for each number that it has not met, a matrix
-# library prepares itself, which takes longer than a question's few rows.
-_ROWS = 16
 
 
 class _Affine(NamedTuple):
@@ -123,18 +120,15 @@ class BertSentences:
 
     def _embed(self, encoded: Sequence[Sequence[int]]) -> Tensor:
         """Embed tokenized texts, longest first: (N, D) float32."""
+        device = self._words.device
         runs: list[_Run] = []
         places: list[Tensor] = []
         for length, group in groupby(map(len, encoded)):
             start = runs[-1].rows.stop if runs else 0
             runs.append(_Run(start, sum(1 for _ in group), length))
             places.append(self._places[:length].repeat(runs[-1].texts, 1))
-        tokens = [token for text in encoded for token in text]
-        # Rows that belong to no text, and that nothing else sees.
-        spare = -len(tokens) % _ROWS
-        places.append(self._places[:1].expand(spare, -1))
-        rows = torch.tensor(tokens + spare * tokens[:1], device=self._words.device)
-        states = F.embedding(rows, self._words) + torch.cat(places)
+        tokens = torch.tensor([token for text in encoded for token in text], device=device)
+        states = F.embedding(tokens, self._words) + torch.cat(places)
         states = self._normed(states, self._norm).to(self.dtype)
         for layer in self._layers:
             mixed = F.linear(self._attend(F.linear(states, *layer.qkv), runs), *layer.mixed)
@@ -149,13 +143,13 @@ class BertSentences:
     def _attend(self, qkv: Tensor, runs: Sequence[_Run]) -> Tensor:
         """Attention of each text's tokens to each other: (T, 3 D) to (T, D)."""
         width = qkv.shape[1] // 3
-        attended = qkv.new_zeros(len(qkv), width)
+        parts = []
         for run in runs:
-            shape = (run.texts, run.length, -1, self._heads, width // self._heads)
+            shape = (run.texts, run.length, 3, self._heads, width // self._heads)
             query, key, value = qkv[run.rows].view(shape).permute(2, 0, 3, 1, 4)
             mixed = F.scaled_dot_product_attention(query, key, value)
-            attended[run.rows].view(shape)[:, :, 0] = mixed.transpose(1, 2)
-        return attended
+            parts.append(mixed.transpose(1, 2).reshape(-1, width))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _pool(self, states: Tensor, run: _Run) -> Tensor:
         texts = states[run.rows].view(run.texts, run.length, -1)

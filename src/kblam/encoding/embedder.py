@@ -63,9 +63,12 @@ class CachedEmbedder:
             )
         with self._lock:
             rows = {text: self._cache[text] for text in texts if text in self._cache}
+            for text in rows:
+                self._cache.move_to_end(text)  # what is asked for again and again stays longest
             # Longest first: batches of like lengths waste no padding, and the largest
-            # batch comes when memory is emptiest.
-            missing = sorted({text for text in texts if text not in rows}, key=len, reverse=True)
+            # batch comes when memory is emptiest. In an order that is the same in each process.
+            missing = [text for text in dict.fromkeys(texts) if text not in rows]
+            missing.sort(key=len, reverse=True)
             for start in range(0, len(missing), self._batch_size):
                 batch = missing[start : start + self._batch_size]
                 rows.update(zip(batch, _unit(self._embed(batch)), strict=True))

@@ -131,7 +131,7 @@ class KnowledgeStore(StoreReader):
             return _rows.remove(connection, id, entity, property)
 
     def encode(
-        self, embedder: TextEmbedder, *, progress: bool = False, batch_size: int = 512
+        self, embedder: TextEmbedder, *, progress: bool = False, batch_size: int = 2048
     ) -> int:
         """Embed the facts that have no vectors of this encoder yet.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ __all__ = ["EncodedFacts", "KnowledgeBase"]
 
 _MAX_VIEWS = 8
 # Questions made up to fit an index to what will be asked.
-_SAMPLES = 256
+_SAMPLES = 128
 # Fewer facts are scanned as quickly as an index is asked.
 _INDEX_FROM = 200_000
 # Where an index finds more than this share of all facts for a batch, scanning them is as quick.
@@ -59,12 +59,21 @@ class KnowledgeBase:
         store: The facts.
         encoder: Embeds what the store has no vectors for.
         device: Where the tensors go.
+        as_queries: Makes of questions what the facts would be searched for with, (N, E); None is
+            their embeddings.
     """
 
-    def __init__(self, store: KnowledgeStore, encoder: TextEmbedder, device: torch.device) -> None:
+    def __init__(
+        self,
+        store: KnowledgeStore,
+        encoder: TextEmbedder,
+        device: torch.device,
+        as_queries: Callable[[Sequence[str]], npt.NDArray[np.float32]] | None = None,
+    ) -> None:
         self.store = store
         self._encoder = encoder
         self._device = device
+        self._as_queries = as_queries or encoder.encode
         self._facts: dict[View | None, EncodedFacts] = {}
         self._lock = threading.Lock()
         self._index = IndexKeeper(
@@ -131,13 +140,13 @@ class KnowledgeBase:
         return self._index.wait(timeout)
 
     def _sample_questions(self, vectors: FactVectors) -> npt.NDArray[np.float32]:
-        """Embed questions for some of the facts: they lie elsewhere than the facts' keys."""
+        """Make queries of questions for some of the facts: they lie elsewhere than the keys."""
         rng = np.random.default_rng(0)
         count = min(_SAMPLES, len(vectors))
         chosen = rng.choice(len(vectors), count, replace=False)
         facts = self.facts([vectors.fact_ids[int(place)] for place in chosen])
         texts = [f"What is {fact.key_text}?" for fact in facts if fact is not None]
-        return np.asarray(self._encoder.encode(texts), np.float32)
+        return np.asarray(self._as_queries(texts), np.float32)
 
     def facts(self, ids: Sequence[str]) -> list[Fact | None]:
         """The facts behind ids; None where one was removed in the meantime."""

@@ -135,7 +135,7 @@ class KBLaM:
                 "Expected a model with an adapter to read facts, got one loaded with adapter=None."
             )
         store = kb if isinstance(kb, KnowledgeStore) else KnowledgeStore.from_source(kb)
-        self._attached = shared_knowledge(store, self.encoder, self.base.device), view, exact
+        self._attached = shared_knowledge(store, self._engine), view, exact
         return self
 
     def detach(self) -> Self:

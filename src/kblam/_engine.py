@@ -21,8 +21,8 @@ from transformers import (
 from kblam import adapter as adapters
 from kblam._loading import quiet_loading
 from kblam.decoder import AttachedDecoder, attach
-from kblam.decoder.grounding import HiddenTap
 from kblam.decoder.spans import SpanTokens
+from kblam.decoder.tap import HiddenTap
 from kblam.encoding import as_embedder
 from kblam.errors import AdapterMismatchError, ConfigError
 from kblam.knowledge import TextEmbedder

@@ -9,8 +9,8 @@ from tiny_decoders import make_model
 from transformers import PreTrainedModel
 
 from kblam.config import COPY_PARTS
-from kblam.decoder.grounding import HiddenTap
 from kblam.decoder.spans import SpanLookup, SpanTokens
+from kblam.decoder.tap import HiddenTap
 
 
 @pytest.fixture(scope="module")

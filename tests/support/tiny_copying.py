@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 
 from kblam.config import COPY_PARTS
 from kblam.decoder import FactInput, KnowledgeAdapter
-from kblam.decoder.grounding import CopyProcessor, HiddenTap
+from kblam.decoder.grounding import CopyProcessor
 from kblam.decoder.spans import SpanLookup, SpanTokens
+from kblam.decoder.tap import HiddenTap
 
 PROMPT = torch.tensor([[5, 9, 17, 23]])
 SPACE = 100  # ends a word: a value after it has no space of its own

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kblam.config import KnowledgeConfig
 
-__all__ = ["PointerHead", "RefusalHead"]
+__all__ = ["PointerFacts", "PointerHead", "RefusalHead"]
+
+
+@dataclass(frozen=True)
+class PointerFacts:
+    """What a pointer needs of the k facts of B prompts, made once for all tokens.
+
+    Attributes:
+        keys: Their keys in the space of hidden states, (B, k, D).
+        prior: What is known of them beforehand, the least number for what is no fact, (B, k).
+        parts: Which of their P texts are likely to be copied, (B, k, P), if there are several.
+    """
+
+    keys: Tensor
+    prior: Tensor
+    parts: Tensor | None
 
 
 class PointerHead(nn.Module):
@@ -60,14 +77,27 @@ class PointerHead(nn.Module):
             Gate logits (B, T) and log-weights of the texts (B, T, k * P), float32; a fact's P
             texts stand together.
         """
+        return self.score(hidden, self.prepare(keys, log_prior, mask), log_none, used)
+
+    def prepare(self, keys: Tensor, log_prior: Tensor, mask: Tensor) -> PointerFacts:
+        """What scoring needs of the facts, whatever the hidden states; as for :meth:`forward`."""
+        keys = keys.float()
+        prior = self.selection_scale * log_prior
+        return PointerFacts(
+            keys @ self.map,
+            prior.masked_fill(~mask, torch.finfo(torch.float32).min),
+            keys @ self.part_key.T + self.part_bias if self.num_parts > 1 else None,
+        )
+
+    def score(
+        self, hidden: Tensor, facts: PointerFacts, log_none: Tensor, used: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Score prepared facts; as :meth:`forward`."""
         # Normalised, so that the gate does not depend on the size of a family's last norm.
         hidden = F.rms_norm(hidden.float(), (hidden.shape[-1],))
-        scores = (hidden @ self.map.T) @ keys.float().transpose(1, 2)
-        scores = scores + self.selection_scale * log_prior[:, None, :]
-        scores = scores.masked_fill(~mask[:, None, :], torch.finfo(torch.float32).min)
-        if self.num_parts > 1:
-            parts = hidden @ self.part_map.T + self.part_bias
-            parts = parts[:, :, None, :] + (keys.float() @ self.part_key.T)[:, None]
+        scores = hidden @ facts.keys.transpose(1, 2) + facts.prior[:, None, :]
+        if facts.parts is not None:
+            parts = (hidden @ self.part_map.T)[:, :, None, :] + facts.parts[:, None]
             scores = scores + self.named_bonus * _named_so_far(used, self.num_parts)
             scores = (scores.unsqueeze(-1) + parts.log_softmax(-1)).flatten(2)
         total = scores.logsumexp(-1)

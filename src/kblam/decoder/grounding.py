@@ -24,12 +24,13 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from kblam.decoder.answer_heads import PointerHead
+from kblam.decoder.answer_heads import PointerFacts, PointerHead
 from kblam.decoder.facts import Selection, rows
 from kblam.decoder.session import FactSession
 from kblam.decoder.spans import SpanLookup
+from kblam.decoder.tap import HiddenTap
 
-__all__ = ["CopiedSpan", "CopyProcessor", "HiddenTap"]
+__all__ = ["CopiedSpan", "CopyProcessor"]
 
 _MAX_STATES = 16
 _SMALLEST = 1e-12
@@ -87,26 +88,6 @@ class _Step:
         return self.log_probs_after_word if state.ended_in_word else self.log_probs
 
 
-class HiddenTap:
-    """Keeps the hidden state that the output embedding last saw, (B, D).
-
-    Args:
-        model: A decoder with an output embedding.
-    """
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self.last: Tensor | None = None
-        head = model.get_output_embeddings()  # type: ignore[operator]
-        self._hook = head.register_forward_pre_hook(self._keep)
-
-    def _keep(self, module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
-        self.last = args[0][:, -1]
-
-    def remove(self) -> None:
-        """Take the hook off."""
-        self._hook.remove()
-
-
 class CopyProcessor(LogitsProcessor):
     """Mixes copying from selected facts into the next-token distribution.
 
@@ -139,6 +120,8 @@ class CopyProcessor(LogitsProcessor):
         self._steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
         self._seen: dict[tuple[int, tuple[int, ...]], list[_State]] = {}
         self.reading: list[list[float]] = []
+        self._facts: PointerFacts | None = None
+        self._sees = torch.ones(())
 
     @property
     def _texts(self) -> SpanLookup:
@@ -254,21 +237,29 @@ class CopyProcessor(LogitsProcessor):
         selection = self._session.selection
         if selection is None or self._tap.last is None:
             raise RuntimeError("The pointer was asked before the first forward pass.")
+        if self._facts is None or self._facts.keys.shape[0] != batch:
+            self._facts, self._sees = self._prepared(selection, batch)
+        count = self._facts.keys.shape[1] * self._head.num_parts
+        used = [[[0.0] * count] for _ in states]
+        for index, options in enumerate(states):
+            for span in max(options, key=lambda state: state.weight).spans:
+                used[index][0][self._place(span)] += 1.0
+        hidden = self._tap.last[:, None]
+        counted = torch.tensor(used, device=hidden.device)
+        log_none = rows(selection.log_none, batch)
+        gate, pointer = self._head.score(hidden, self._facts, log_none, counted)
+        # A row that may see no fact at all has nothing to copy.
+        gates = torch.sigmoid(gate[:, 0]) * self._sees
+        return gates.tolist(), pointer[:, 0].exp().tolist()
+
+    def _prepared(self, selection: Selection, batch: int) -> tuple[PointerFacts, Tensor]:
+        """The facts as the pointer reads them, and which rows see any, (B,)."""
         keys = rows(self._session.keys, batch)
         mask = rows(self._session.mask, batch)
         if mask is None:
             mask = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device)
-        used = torch.zeros(batch, 1, keys.shape[1] * self._head.num_parts, device=keys.device)
-        for index, options in enumerate(states):
-            for span in max(options, key=lambda state: state.weight).spans:
-                used[index, 0, self._place(span)] += 1.0
-        hidden = self._tap.last[:, None]
-        log_prior = rows(selection.log_prob, batch)
-        log_none = rows(selection.log_none, batch)
-        gate, pointer = self._head(hidden, keys, log_prior, log_none, mask, used)
-        # A row that may see no fact at all has nothing to copy.
-        gates = torch.sigmoid(gate[:, 0]) * mask.any(1)
-        return gates.tolist(), pointer[:, 0].exp().tolist()
+        facts = self._head.prepare(keys, rows(selection.log_prob, batch), mask)
+        return facts, mask.any(1)
 
     def _reading(self, states: list[_State], gate: float, pointer: list[float]) -> list[float]:
         """How much each fact is read for the next token, summed over its texts and the states."""
@@ -293,8 +284,14 @@ class CopyProcessor(LogitsProcessor):
             if state.pending:
                 mixed[state.pending[0]] += state.weight
         if free > 0.0:
-            for place, weight in enumerate(step.pointer):
-                tokens = self._texts.tokens(group, place, step.at_start)
-                if tokens:
-                    mixed[tokens[0]] += free * step.gate * weight
+            begun = [
+                (tokens[0], weight)
+                for place, weight in enumerate(step.pointer)
+                if (tokens := self._texts.tokens(group, place, step.at_start))
+            ]
+            if begun:
+                first, weights = zip(*begun, strict=True)
+                places = torch.tensor(first, device=mixed.device)
+                shares = torch.tensor(weights, device=mixed.device) * (free * step.gate)
+                mixed.index_add_(0, places, shares)
         return mixed.clamp_min(_SMALLEST**2).log()

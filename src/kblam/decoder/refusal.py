@@ -7,8 +7,8 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from kblam.decoder.answer_heads import RefusalHead
-from kblam.decoder.grounding import HiddenTap
 from kblam.decoder.session import FactSession
+from kblam.decoder.tap import HiddenTap
 
 __all__ = ["RefusalProcessor", "refusal_features"]
 

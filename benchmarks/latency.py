@@ -215,6 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     bare = KBLaM.from_pretrained(parsed.base_model, adapter=None)
     results = []
+    if parsed.stores is not None:
+        parsed.stores.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for num_facts in parsed.num_facts:
             results.append(measure(model, bare, num_facts, parsed.stores or Path(folder), parsed))

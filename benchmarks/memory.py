@@ -198,6 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps({"opening": opening, "changing": changing}[work](Path(path))))
         return
     results = []
+    if parsed.stores is not None:
+        parsed.stores.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for num_facts in parsed.num_facts:
             results.append(measure(num_facts, parsed.stores or Path(folder)))

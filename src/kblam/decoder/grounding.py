@@ -79,13 +79,13 @@ class _Step:
     states: list[_State]
     gate: float
     pointer: list[float]
-    log_probs: Tensor
-    log_probs_after_word: Tensor
+    probs: Tensor
+    probs_after_word: Tensor
     at_start: bool
 
     def words(self, state: _State) -> Tensor:
-        """The language model's log-probabilities, (V,), as they hold in a state."""
-        return self.log_probs_after_word if state.ended_in_word else self.log_probs
+        """The language model's probabilities, (V,), as they hold in a state."""
+        return self.probs_after_word if state.ended_in_word else self.probs
 
 
 class CopyProcessor(LogitsProcessor):
@@ -134,12 +134,12 @@ class CopyProcessor(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Replace scores (B, V) by the log-probabilities of the mixture."""
         batch = scores.shape[0]
-        log_probs = scores.float().log_softmax(-1)
+        probs = scores.float().softmax(-1)
         texts = [tuple(row) for row in input_ids[:, self._prompt_length :].tolist()]
         groups = [self._texts.row(index, batch) for index in range(batch)]
         states = [self._follow(g, text) for g, text in zip(groups, texts, strict=True)]
         gates, pointers = self._point(states, batch)
-        mixed = torch.empty_like(log_probs)
+        mixed = torch.empty_like(probs)
         steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
         for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
             at_start = self._texts.starts_text(text)
@@ -147,8 +147,8 @@ class CopyProcessor(LogitsProcessor):
                 states[index],
                 gates[index],
                 pointers[index],
-                log_probs[index],
-                self._after_word(states[index], log_probs[index]),
+                probs[index],
+                self._after_word(states[index], probs[index]),
                 at_start,
             )
             steps[group, text] = step
@@ -159,11 +159,12 @@ class CopyProcessor(LogitsProcessor):
         self._steps = steps
         return mixed.to(scores.dtype)
 
-    def _after_word(self, states: list[_State], log_probs: Tensor) -> Tensor:
-        """The log-probabilities (V,) without tokens that would go on with a finished value."""
+    def _after_word(self, states: list[_State], probs: Tensor) -> Tensor:
+        """The probabilities (V,) without tokens that would go on with a finished value."""
         if self._continuations is None or not any(state.ended_in_word for state in states):
-            return log_probs
-        return log_probs.masked_fill(self._continuations, -torch.inf).log_softmax(-1)
+            return probs
+        left = probs.masked_fill(self._continuations, 0.0)
+        return left / left.sum().clamp_min(_SMALLEST)
 
     def spans(self, row: int, batch: int, text: tuple[int, ...]) -> tuple[CopiedSpan, ...]:
         """The facts' texts copied into a finished answer, by its likeliest reading.
@@ -202,7 +203,7 @@ class CopyProcessor(LogitsProcessor):
                 if state.pending[0] == token:
                     found.append(self._within(group, state.weight, state.spans, state.pending))
                 continue
-            free = state.weight * (1.0 - before.gate) * float(before.words(state)[token].exp())
+            free = state.weight * (1.0 - before.gate) * float(before.words(state)[token])
             found.append(_State(free, state.spans))
             for place, weight in enumerate(before.pointer):
                 tokens = self._texts.tokens(group, place, before.at_start)
@@ -277,9 +278,9 @@ class CopyProcessor(LogitsProcessor):
         within = sum(s.weight for s in step.states if not s.pending and not s.ended_in_word)
         after = sum(state.weight for state in step.states if state.ended_in_word)
         free = within + after
-        mixed = step.log_probs.exp() * (within * (1.0 - step.gate))
+        mixed = step.probs * (within * (1.0 - step.gate))
         if after > 0.0:
-            mixed += step.log_probs_after_word.exp() * (after * (1.0 - step.gate))
+            mixed += step.probs_after_word * (after * (1.0 - step.gate))
         for state in step.states:
             if state.pending:
                 mixed[state.pending[0]] += state.weight

@@ -103,14 +103,17 @@ def fused_attention_with_lse(
         scores = prompt_scores(query, key, scaling=scaling, bias=bias)
         return attention_with_lse(scores, value)[:2]
     key, value = (part.repeat_interleave(repeats, dim=1) for part in (key, value))
+    if bias is not None:
+        # In half precision the least single-precision number is -inf, and a row that sees
+        # nothing, as padding does, would be NaN.
+        bias = bias.clamp_min(torch.finfo(query.dtype).min).to(query.dtype)
     if query.device.type == "cpu":
-        mask = None if bias is None else bias.to(query.dtype)
         output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, value, attn_mask=mask, scale=scaling
+            query, key, value, attn_mask=bias, scale=scaling
         )
         return output, lse.float()
     shape = (*query.shape[:3], key.shape[2])
-    mask = None if bias is None else _aligned(bias.to(query.dtype).expand(shape))
+    mask = None if bias is None else _aligned(bias.expand(shape))
     output, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(
         query, key, value, mask, True, scale=scaling
     )

@@ -61,6 +61,7 @@ class KnowledgeBase:
         device: Where the tensors go.
         as_queries: Makes of questions what the facts would be searched for with, (N, E); None is
             their embeddings.
+        asker: Tells whose queries those are.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class KnowledgeBase:
         encoder: TextEmbedder,
         device: torch.device,
         as_queries: Callable[[Sequence[str]], npt.NDArray[np.float32]] | None = None,
+        asker: Callable[[], str] = str,
     ) -> None:
         self.store = store
         self._encoder = encoder
@@ -77,7 +79,10 @@ class KnowledgeBase:
         self._facts: dict[View | None, EncodedFacts] = {}
         self._lock = threading.Lock()
         self._index = IndexKeeper(
-            store, at_least=_INDEX_FROM, sample_queries=self._sample_questions
+            store,
+            at_least=_INDEX_FROM,
+            sample_queries=self._sample_questions,
+            fitted_to=asker,
         )
 
     def read(self, view: View | None = None) -> EncodedFacts:

@@ -39,7 +39,16 @@ def shared_knowledge(store: KnowledgeStore, engine: Engine) -> KnowledgeBase:
     with _BASES_LOCK:
         base = _BASES.get(key)
         if base is None:
-            base = _BASES[key] = KnowledgeBase(store, encoder, device, _as_queries(engine))
+            decoder = engine.decoder
+            adapter = None if decoder is None else decoder.adapter
+            base = _BASES[key] = KnowledgeBase(
+                store,
+                encoder,
+                device,
+                _as_queries(engine),
+                # Not hashed before there is an index to be named.
+                lambda: "" if adapter is None else adapter_fingerprint(adapter),
+            )
         return base
 
 

@@ -70,6 +70,7 @@ def test_foreign_files_are_none(saved: Path, fill, embedder, tmp_path: Path) -> 
         store.encode(embedder)
         assert FactIndex.load(path, store.vectors("another")) is None
     assert index_path(saved, "another") != path
+    assert index_path(saved, embedder.name, "one adapter") != path
 
 
 def test_a_file_of_a_later_state_is_none(saved: Path, fill, embedder) -> None:

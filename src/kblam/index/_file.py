@@ -36,9 +36,15 @@ _START = struct.Struct("<8sII")
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def index_path(database: Path, encoder: str) -> Path:
-    """Return the name of the file of one store's index under one encoder."""
-    mark = blake2b(encoder.encode(), digest_size=4).hexdigest()
+def index_path(database: Path, encoder: str, fitted_to: str = "") -> Path:
+    """Return the name of the file of one store's index.
+
+    Args:
+        database: The store's file.
+        encoder: The encoder's name.
+        fitted_to: Whose queries it is fitted to.
+    """
+    mark = blake2b(f"{encoder}{fitted_to}".encode(), digest_size=4).hexdigest()
     return database.with_name(f"{database.name}-index-{mark}")
 
 

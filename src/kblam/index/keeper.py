@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,7 @@ class IndexKeeper:
         at_least: Fewer facts than this are scanned as quickly.
         sample_queries: Gives samples of what will be asked of some facts, (Q, E); called in
             the keeper's thread. Without it they are made up from the keys.
+        fitted_to: Tells whose queries those are: an index in a file is for them alone.
     """
 
     def __init__(
@@ -53,10 +55,12 @@ class IndexKeeper:
         *,
         at_least: int = 200_000,
         sample_queries: Callable[[FactVectors], npt.NDArray[np.float32]] | None = None,
+        fitted_to: Callable[[], str] = str,
     ) -> None:
         self._store = store
         self._at_least = at_least
         self._sample_queries = sample_queries
+        self._fitted_to = fitted_to
         self._held: FactIndex | None = None
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -154,10 +158,12 @@ class IndexKeeper:
         if held is not None:
             changed = {change.fact_id for change in self._store.journal(held.sequence)}
             return held.updated(vectors, changed)
+        path = self._file(vectors)
+        return None if path is None else FactIndex.load(path, vectors)
+
+    def _file(self, vectors: FactVectors) -> Path | None:
         path = self._store.path
-        if path is None:
-            return None
-        return FactIndex.load(index_path(path, vectors.encoder), vectors)
+        return None if path is None else index_path(path, vectors.encoder, self._fitted_to())
 
     def _built(self, vectors: FactVectors) -> FactIndex:
         faiss = require("faiss", extra="index")
@@ -165,11 +171,11 @@ class IndexKeeper:
         started = time.monotonic()
         queries = None if self._sample_queries is None else self._sample_queries(vectors)
         made = FactIndex.build(vectors, queries=queries, step=self._step)
-        path = self._store.path
-        if path is not None:
-            mode = path.stat().st_mode & 0o777
-            if not made.save(index_path(path, vectors.encoder), vectors, mode=mode):
-                _log.info("The index of facts could not be written beside %s.", path)
+        database, path = self._store.path, self._file(vectors)
+        if database is not None and path is not None:
+            mode = database.stat().st_mode & 0o777
+            if not made.save(path, vectors, mode=mode):
+                _log.info("The index of facts could not be written beside %s.", database)
         ended = time.monotonic()
         self._not_before = ended + _REST * (ended - started)
         return made

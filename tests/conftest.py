@@ -11,5 +11,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+
+# The same examples in every run, so that what makes a test fail is a change; others to look for
+# what nobody thought of: RANDOM_EXAMPLES=1 make test
+settings.register_profile("repeatable", derandomize="RANDOM_EXAMPLES" not in os.environ)
+settings.load_profile("repeatable")

@@ -14,7 +14,11 @@ from kblam.knowledge import KnowledgeStore
 
 # What a single example takes says nothing where cores are shared. Building an index takes a while.
 settings.register_profile(
-    "index", deadline=None, max_examples=15, suppress_health_check=list(HealthCheck)
+    "index",
+    parent=settings.get_profile("repeatable"),
+    deadline=None,
+    max_examples=15,
+    suppress_health_check=list(HealthCheck),
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

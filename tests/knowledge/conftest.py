@@ -14,9 +14,13 @@ from hypothesis import HealthCheck, settings
 import kblam.knowledge
 from kblam.knowledge import KnowledgeStore
 
-# The two cores are shared: what a single example takes says nothing.
+# What a single example takes says nothing where cores are shared.
 settings.register_profile(
-    "kblam", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+    "kblam",
+    parent=settings.get_profile("repeatable"),
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("kblam")
 

@@ -99,13 +99,14 @@ def key_norm_scale(keys: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5
         eps: The LayerNorm's epsilon.
 
     Returns:
-        (..., M), float32.
+        (..., M), float32, or float64 for keys that are.
     """
     width = weight.shape[0]
+    exact = torch.promote_types(keys.dtype, torch.float32)
     # |Wc e + bc|^2 / F as a quadratic form: E x E numbers instead of F per fact.
-    gram = (weight.T @ weight).float() / width
-    cross = 2.0 * (bias @ weight).float() / width
-    constant = bias.float().square().mean()
-    keys = keys.float()
+    gram = (weight.T @ weight).to(exact) / width
+    cross = 2.0 * (bias @ weight).to(exact) / width
+    constant = bias.to(exact).square().mean()
+    keys = keys.to(exact)
     variance = ((keys @ gram) * keys).sum(-1) + keys @ cross + constant
     return torch.rsqrt(variance + eps)

@@ -7,10 +7,10 @@ import time
 import torch
 
 from kblam._engine import Engine
-from kblam._finished import Request
 from kblam._generate import Generation
 from kblam._knowledge_base import EncodedFacts, KnowledgeBase
 from kblam._prompt import pad_prompts, tokenize
+from kblam._request import Request
 from kblam._stream import StreamClosed
 from kblam.answer import Answer, Usage
 from kblam.knowledge import View

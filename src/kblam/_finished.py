@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,45 +12,20 @@ import torch
 
 from kblam._engine import Engine
 from kblam._knowledge_base import EncodedFacts
-from kblam._prompt import Message
+from kblam._request import Request
 from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer, AttentionTrace, Citation, ScoredFact, Usage
-from kblam.config import COPY_PARTS, DEFAULT_REFUSAL, GenerationOptions, RefusalConfig
+from kblam.config import COPY_PARTS, DEFAULT_REFUSAL
 from kblam.decoder import FactSession
 from kblam.decoder.grounding import CopiedSpan, CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import cut_at_stop
 
-__all__ = ["AnswerMaker", "Request", "Timing"]
+__all__ = ["AnswerMaker", "Timing"]
 
 # Without copying nothing says which fact was read but selection itself.
 _CITE_ABOVE = 0.5
 _VALUE = COPY_PARTS.index("value")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to generate.
-
-    Attributes:
-        prompts: Chat messages of each prompt.
-        options: How.
-        grounding: Whether values are copied.
-        refusal: When and how to refuse.
-        exact: Score every fact, also where an index could tell which are worth it.
-        trace: Keep the fact attention.
-        on_text: Called with the text so far, for a single prompt.
-        cancelled: Asked after every token.
-    """
-
-    prompts: Sequence[Sequence[Message]]
-    options: GenerationOptions
-    grounding: Literal["copy", "off"]
-    refusal: RefusalConfig
-    exact: bool = False
-    trace: bool = False
-    on_text: Callable[[str], None] | None = None
-    cancelled: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from kblam._engine import Engine
-from kblam._finished import AnswerMaker, Request, Timing
+from kblam._finished import AnswerMaker, Timing
 from kblam._knowledge_base import EncodedFacts, KnowledgeBase
 from kblam._prompt import (
     PaddedPrompts,
@@ -19,6 +19,7 @@ from kblam._prompt import (
     question_of,
     tokenize,
 )
+from kblam._request import Request
 from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer
 from kblam.decoder import Candidates, FactInput, FactSession

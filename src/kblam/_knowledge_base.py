@@ -125,10 +125,10 @@ class KnowledgeBase:
             return None
 
         def candidates(query: Tensor) -> tuple[Tensor, Tensor] | None:
+            if query.shape[0] * index.width > _WORTHWHILE * len(encoded):
+                return None
             found = index.candidates(query.detach().float().cpu().numpy())
             width = max(map(len, found))
-            if width == 0 or len(found) * width > _WORTHWHILE * len(encoded):
-                return None
             places = np.zeros((len(found), width), np.int64)
             seen = np.zeros((len(found), width), np.bool_)
             for row, positions in enumerate(found):

@@ -14,10 +14,10 @@ from typing_extensions import Self
 from kblam._answering import answer, narrowed
 from kblam._counting import count_tokens
 from kblam._engine import Engine, load_engine
-from kblam._finished import Request
 from kblam._knowledge_base import KnowledgeBase
 from kblam._loading import as_dtype
 from kblam._prompt import Prompt, as_messages
+from kblam._request import Request
 from kblam._shared import adapter_fingerprint, shared_knowledge
 from kblam._stream import AnswerStream
 from kblam.answer import Answer, ScoredFact

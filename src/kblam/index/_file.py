@@ -14,24 +14,21 @@ codes        as faiss writes them
 
 from __future__ import annotations
 
-import json
-import os
 import struct
-import uuid
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kblam.knowledge._beside import file_beside, read_header, replacing, write_header
+
 __all__ = ["index_path", "read", "write"]
 
 _MAGIC = b"KBLMIDX1"
-_START = struct.Struct("<8sII")
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -44,8 +41,7 @@ def index_path(database: Path, encoder: str, fitted_to: str = "") -> Path:
         encoder: The encoder's name.
         fitted_to: Whose queries it is fitted to.
     """
-    mark = blake2b(f"{encoder}{fitted_to}".encode(), digest_size=4).hexdigest()
-    return database.with_name(f"{database.name}-index-{mark}")
+    return file_beside(database, "index", f"{encoder}{fitted_to}")
 
 
 def write(
@@ -64,23 +60,12 @@ def write(
     for part in parts.values():
         crc = zlib.crc32(part.data, crc)
     layout = [(name, part.dtype.str, part.shape) for name, part in parts.items()]
-    text = json.dumps({"about": dict(about), "arrays": layout, "crc": crc}).encode()
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    header = {"about": dict(about), "arrays": layout, "crc": crc}
     with suppress(OSError):
-        try:
-            number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(number, "wb") as file:
-                if hasattr(os, "fchmod"):
-                    os.fchmod(number, mode)
-                file.write(_START.pack(_MAGIC, zlib.crc32(text), len(text)) + text)
-                for part in parts.values():
-                    file.write(part.data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with replacing(path, mode) as file:
+            write_header(file, _MAGIC, header)
+            for part in parts.values():
+                file.write(part.data)
         return True
     return False
 
@@ -88,16 +73,13 @@ def write(
 def read(path: Path) -> tuple[dict[str, Any], Arrays] | None:
     """Read a file; None if there is none, or it is not as it was written."""
     with suppress(OSError, ValueError, TypeError, KeyError, struct.error):
-        content = path.read_bytes()
-        magic, crc, length = _START.unpack_from(content)
-        text = content[_START.size : _START.size + length]
-        if magic != _MAGIC or zlib.crc32(text) != crc:
-            return None
-        header = json.loads(text)
-        start = _START.size + length
-        if zlib.crc32(memoryview(content)[start:]) != header["crc"]:
+        with path.open("rb") as file:
+            header, _ = read_header(file, _MAGIC)
+            content = file.read()
+        if zlib.crc32(content) != header["crc"]:
             return None
         arrays: Arrays = {}
+        start = 0
         for name, kind, shape in header["arrays"]:
             count = int(np.prod(shape))
             array: npt.NDArray[Any] = np.frombuffer(content, kind, count, start).reshape(shape)

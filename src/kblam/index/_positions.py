@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-
 import numpy as np
 import numpy.typing as npt
 
-from kblam.knowledge._fact_ids import FactIds
-
-__all__ = ["compared", "marks", "positions_of", "shifted"]
+__all__ = ["compared", "marks", "shifted"]
 
 Half = npt.NDArray[np.float16]
 Int = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.uint32]
 
-# More identifiers than that are looked for in one go over all facts.
-_FEW = 32
 _BLOCK = 16_384
 
 
@@ -61,28 +55,6 @@ def _first(differs: npt.NDArray[np.bool_]) -> int:
     """Return where the first True stands, the length if there is none."""
     place = int(differs.argmax()) if len(differs) else 0
     return place if len(differs) and differs[place] else len(differs)
-
-
-def positions_of(ids: Sequence[str], wanted: Collection[str]) -> Int:
-    """Return where these identifiers stand, ascending; those that are not there are left out."""
-    if isinstance(ids, FactIds) and len(wanted) <= _FEW:
-        found = [place for name in set(wanted) for place in _position(ids, name.encode())]
-        return np.array(sorted(found), np.int64)
-    names = set(wanted)
-    held = (place for place, name in enumerate(ids) if name in names)
-    return np.fromiter(held, np.int64)
-
-
-def _position(ids: FactIds, name: bytes) -> list[int]:
-    """Find one identifier in the text of all, which is the quickest for a few of them."""
-    start = ids.packed.find(name)
-    while start >= 0:
-        place = int(np.searchsorted(ids.ends, start, side="right"))
-        begins = int(ids.ends[place - 1]) if place else 0
-        if begins == start and int(ids.ends[place]) == start + len(name):
-            return [place]
-        start = ids.packed.find(name, start + 1)
-    return []
 
 
 def marks(keys: Half) -> Marks:

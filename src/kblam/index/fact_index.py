@@ -15,7 +15,7 @@ from kblam.index import _file
 from kblam.index._calibrate import disturbed, exact_best, least_width
 from kblam.index._codes import Codes, trained
 from kblam.index._file import index_path
-from kblam.index._positions import compared, marks, positions_of, shifted
+from kblam.index._positions import compared, marks, shifted
 from kblam.index._state import State, check_settings
 from kblam.knowledge import FactVectors
 
@@ -191,7 +191,7 @@ class FactIndex:
             return None
         # What came is known already, and need not be looked for.
         others = set(changed).difference(vectors.fact_ids[int(place)] for place in added)
-        replaced = positions_of(vectors.fact_ids, others)
+        replaced = vectors.part.ids.positions(others)
         return self._changed(now, vectors, removed, added, replaced)
 
     def _changed(

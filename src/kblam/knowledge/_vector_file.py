@@ -20,26 +20,22 @@ values       float16 (C, E)
 
 from __future__ import annotations
 
-import glob
-import json
 import mmap
 import os
 import struct
 import tempfile
-import time
-import uuid
 import weakref
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kblam.knowledge._beside import file_beside, read_header, replacing, write_header
 from kblam.knowledge._fact_ids import FactIds
 
 __all__ = ["Content", "Header", "Stored", "VectorFile", "keep", "opened", "scratch"]
@@ -48,12 +44,9 @@ Half = npt.NDArray[np.float16]
 Int = npt.NDArray[np.int64]
 
 _MAGIC = b"KBLMVEC1"
-_START = struct.Struct("<8sII")
 _PAGE = 4096
 # Room for facts that come, as a share of those there are.
 _SLACK = 1 / 16
-# A writer that takes longer than this was killed.
-_ABANDONED = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +138,7 @@ class Stored:
 
 def beside(database: Path, encoder: str) -> Path:
     """Return the name of the file of one store's vectors under one encoder."""
-    mark = blake2b(encoder.encode(), digest_size=4).hexdigest()
-    return database.with_name(f"{database.name}-vectors-{mark}")
+    return file_beside(database, "vectors", encoder)
 
 
 def opened(database: Path, store: str, encoder: str, dimension: int) -> Stored | None:
@@ -168,12 +160,9 @@ def _read(file: IO[bytes]) -> Stored:
     Raises:
         ValueError: The file is not whole.
     """
-    magic, crc, length = _START.unpack(file.read(_START.size))
-    text = file.read(length) if magic == _MAGIC else b""
-    if magic != _MAGIC or zlib.crc32(text) != crc:
-        raise ValueError("Expected a file of vectors, got something else.")
-    header = Header(**json.loads(text))
-    start = _aligned(_START.size + length)
+    about, end = read_header(file, _MAGIC)
+    header = Header(**about)
+    start = _aligned(end)
     if os.fstat(file.fileno()).st_size != header.offsets(start)[2]:
         raise ValueError("Expected a whole file of vectors, got a part of one.")
     file.seek(start)
@@ -203,22 +192,11 @@ class Content:
 def keep(database: Path, content: Content) -> VectorFile | None:
     """Write a store's vectors beside it; None where the folder or disk does not allow it."""
     target = beside(database, content.encoder)
-    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
     with suppress(OSError):
-        _remove_abandoned(target)
-        with temporary.open("x+b") as file:
-            try:
-                if hasattr(os, "fchmod"):
-                    # Vectors and identifiers tell about the facts: nobody else may read them.
-                    os.fchmod(file.fileno(), database.stat().st_mode & 0o777)
-                header, start = _write(file, content)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.replace(target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            return VectorFile(_Handle(file), header, start)
+        with replacing(target, database.stat().st_mode & 0o777) as file:
+            header, start = _write(file, content)
+            handle = _Handle(file)
+        return VectorFile(handle, header, start)
     return None
 
 
@@ -245,9 +223,7 @@ def _write(file: IO[bytes], content: Content) -> tuple[Header, int]:
         letters=len(content.ids.packed),
         index_crc=zlib.crc32(index[1], zlib.crc32(index[0])),
     )
-    text = json.dumps(asdict(header)).encode()
-    start = _aligned(_START.size + len(text))
-    file.write(_START.pack(_MAGIC, zlib.crc32(text), len(text)) + text)
+    start = _aligned(write_header(file, _MAGIC, asdict(header)))
     file.seek(start)
     for part in index:
         file.write(part)
@@ -264,14 +240,6 @@ def _pieces(vectors: Half) -> Iterator[Any]:
     step = 16_384
     for begin in range(0, len(vectors), step):
         yield np.ascontiguousarray(vectors[begin : begin + step], "<f2").data
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Remove what killed writers left."""
-    for path in target.parent.glob(f"{glob.escape(target.name)}.*.tmp"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED:
-                path.unlink()
 
 
 def _aligned(offset: int) -> int:

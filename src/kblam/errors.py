@@ -6,6 +6,8 @@ Every message says what was expected, what came, and what to do::
     ├── ConfigError (ValueError)             a setting out of range or inconsistent
     ├── FactError (ValueError)               a triple with an empty or malformed part
     ├── StoreError                           a knowledge store cannot be used
+    │   ├── SourceError                      what facts are read from failed: gone, refused, late
+    │   │   └── IncompleteSourceError        it gave fewer facts than it says it has
     │   ├── StoreCorruptError                the file is not a store, or is damaged
     │   └── UnsupportedSourceError (TypeError)  no source reads this kind of object
     ├── AdapterError                         an adapter cannot be loaded
@@ -13,6 +15,8 @@ Every message says what was expected, what came, and what to do::
     ├── WeightsNotFoundError (FileNotFoundError)  no weights under that name
     ├── PromptTooLongError (ValueError)      the prompt exceeds the model's context
     ├── MissingExtraError (ImportError)      an optional dependency is not installed
+    ├── RefusedError                         the facts do not say what was to be filled in
+    ├── ConstraintError (ValueError)         a schema or grammar that no answer can be held to
     ├── UnsupportedMessageError (ValueError) a chat message holds what the model cannot read
     └── GenerationTimeoutError (TimeoutError)  an answer took longer than allowed
 """
@@ -26,11 +30,15 @@ __all__ = [
     "AdapterError",
     "AdapterMismatchError",
     "ConfigError",
+    "ConstraintError",
     "FactError",
     "GenerationTimeoutError",
+    "IncompleteSourceError",
     "KBLaMError",
     "MissingExtraError",
     "PromptTooLongError",
+    "RefusedError",
+    "SourceError",
     "StoreCorruptError",
     "StoreError",
     "UnsupportedMessageError",
@@ -54,6 +62,14 @@ class FactError(KBLaMError, ValueError):
 
 class StoreError(KBLaMError):
     """A knowledge store cannot do what was asked of it."""
+
+
+class SourceError(StoreError):
+    """What facts are read from failed: it is gone, refuses, or took too long."""
+
+
+class IncompleteSourceError(SourceError):
+    """A source gave fewer facts than it says it has, as servers do that cut long results."""
 
 
 class StoreCorruptError(StoreError):
@@ -82,6 +98,14 @@ class PromptTooLongError(KBLaMError, ValueError):
 
 class MissingExtraError(KBLaMError, ImportError):
     """An optional dependency is not installed."""
+
+
+class RefusedError(KBLaMError):
+    """The facts do not say what a structured answer was to be filled with."""
+
+
+class ConstraintError(KBLaMError, ValueError):
+    """A schema or grammar is malformed, not supported, or has no answer short enough."""
 
 
 class UnsupportedMessageError(KBLaMError, ValueError):

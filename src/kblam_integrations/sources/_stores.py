@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, ValuesView
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,19 @@ from kblam.knowledge import (
     VersionedSource,
 )
 from kblam_integrations.sources._moments import undisturbed
+from kblam_integrations.sources._unsupported import unsupported
 
 __all__ = ["as_store"]
 
 _IN_MEMORY = ":memory:"
 _STORE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _RDF_SUFFIXES = (".ttl", ".nt", ".n3", ".nq", ".trig", ".rdf", ".owl", ".jsonld")
+# Asked in turn: a package, and the module whose source_of(kb) knows its objects (None where it
+# is not one's). Without a package, the module looks at what an object can do.
+_READERS: tuple[tuple[str | None, str], ...] = (
+    ("rdflib", "rdf"),
+    ("llama_index.core", "_llama_index"),
+)
 _SUPPORTED = (
     "a KnowledgeStore; triples, tuples (entity, property, value) or mappings with these keys; a "
     "TripleSource; the path of a store (.db, .sqlite), of JSON lines (.jsonl), of a table (.csv, "
@@ -106,40 +114,13 @@ def _source_of(kb: Any) -> TripleSource | None:
     """Return the source that reads a graph, None for what is none."""
     if isinstance(kb, TripleSource):
         return kb
-    # An object of a package that was never imported cannot be: no package is imported to look.
-    for package, source in (("rdflib", _rdflib), ("llama_index.core", _llama_index)):
-        if sys.modules.get(package) is not None and (found := source(kb)) is not None:
-            return found
-    return None
-
-
-def _rdflib(kb: Any) -> TripleSource | None:
-    from rdflib import Graph
-
-    from kblam_integrations.sources.rdf import RdfSource
-
-    return RdfSource(kb) if isinstance(kb, Graph) else None
-
-
-def _llama_index(kb: Any) -> TripleSource | None:
-    from llama_index.core.graph_stores import SimpleGraphStore, SimplePropertyGraphStore
-    from llama_index.core.indices.knowledge_graph import KnowledgeGraphIndex
-    from llama_index.core.indices.property_graph import PropertyGraphIndex
-
-    from kblam_integrations.sources.simple_graph import SimpleGraphSource
-    from kblam_integrations.sources.simple_property_graph import SimplePropertyGraphSource
-
-    held = kb
-    if isinstance(kb, KnowledgeGraphIndex):
-        held = kb.graph_store
-    elif isinstance(kb, PropertyGraphIndex):
-        held = kb.property_graph_store
-    if isinstance(held, SimpleGraphStore):
-        return SimpleGraphSource(held)
-    if isinstance(held, SimplePropertyGraphStore):
-        return SimplePropertyGraphSource(held)
-    if held is not kb:
-        raise _unsupported(held, f"The {type(kb).__name__} keeps its facts in ")
+    for package, module in _READERS:
+        # An object of a package that was never imported cannot be: none is imported to look.
+        if package is None or sys.modules.get(package) is not None:
+            reader = import_module(f"kblam_integrations.sources.{module}")
+            found: TripleSource | None = reader.source_of(kb)
+            if found is not None:
+                return found
     return None
 
 
@@ -154,16 +135,8 @@ def _facts_in(kb: Any) -> Iterable[Any]:
     # A graph of another package may be iterable too, over its nodes or whatever it likes.
     facts: object = kb
     if not isinstance(facts, (Sequence, Set, ValuesView, Iterator)) or isinstance(kb, bytes):
-        raise _unsupported(kb, "Expected facts, got ")
+        raise unsupported(kb, "Expected facts, got ", _SUPPORTED)
     if isinstance(facts, tuple) and facts and all(isinstance(part, str) for part in facts):
         return [facts]
     # Of a collection that others hold, a copy.
     return undisturbed(lambda: list(facts)) if isinstance(facts, (Set, ValuesView)) else facts
-
-
-def _unsupported(kb: Any, lead: str) -> UnsupportedSourceError:
-    kind = f"{type(kb).__module__}.{type(kb).__qualname__}"
-    return UnsupportedSourceError(
-        f"{lead}an object of type {kind}, which no source reads. Supported: {_SUPPORTED}. "
-        "Anything else can be read by a class of your own with triples() and count()."
-    )

@@ -16,7 +16,7 @@ from kblam.knowledge import Triple, value_words, verbalise
 from kblam_integrations.sources._moments import undisturbed
 from kblam_integrations.sources._rdf_labels import Index, Quad
 
-__all__ = ["RDF_SUFFIXES", "RdfFileSource", "RdfSource"]
+__all__ = ["RDF_SUFFIXES", "RdfFileSource", "RdfSource", "source_of"]
 
 RDF_SUFFIXES = {
     ".ttl": "turtle",
@@ -167,3 +167,8 @@ def _origin(subject: Node, predicate: Node, value: Node, graphs: list[str]) -> d
     if graphs:
         metadata["graph"] = graphs
     return metadata
+
+
+def source_of(kb: Any) -> RdfSource | None:
+    """Return the source of an rdflib graph or dataset, None for anything else."""
+    return RdfSource(kb) if isinstance(kb, Graph) else None

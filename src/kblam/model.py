@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -217,9 +217,16 @@ class KBLaM:
         options: GenerationOptions | None = None,
         *,
         view: View | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> list[Answer]:
-        """Answer prompts together, as one padded batch; arguments and errors as of :meth:`ask`."""
-        return self._generate(prompts, options, view=view) if prompts else []
+        """Answer prompts together, as one padded batch; arguments and errors as of :meth:`ask`.
+
+        ``cancelled`` is asked when the batch's turn comes, which then ends in
+        :class:`StreamClosed`, and after every token; what was written is then the answer.
+        """
+        if not prompts:
+            return []
+        return self._generate(prompts, options, view=view, cancelled=cancelled)
 
     def stream(
         self,

@@ -7,6 +7,7 @@ import time
 import pytest
 from tiny_kblam import FACTS
 
+from kblam._stream import StreamClosed
 from kblam.config import GenerationOptions
 from kblam.model import KBLaM
 
@@ -73,6 +74,24 @@ def _inside(text: str) -> str:
     """Two characters from the middle of a random text that are whole and no white space."""
     pairs = (text[i : i + 2] for i in range(len(text) // 2, len(text) - 1))
     return next(p for p in pairs if "\ufffd" not in p and not any(c.isspace() for c in p))
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_batch_may_be_cancelled(rambling: KBLaM, forwards: list[float], beams: int) -> None:
+    options = GenerationOptions(max_new_tokens=150, num_beams=beams)
+    asked = []
+
+    def cancelled() -> bool:
+        asked.append(None)
+        return len(asked) > 3
+
+    answers = rambling.ask_batch(PROMPTS, options, cancelled=cancelled)
+    assert [answer.usage.output_tokens for answer in answers] == [3] * 3
+    assert [answer.finish_reason for answer in answers] == ["length"] * 3
+    forwards.clear()
+    with pytest.raises(StreamClosed):
+        rambling.ask_batch(PROMPTS, options, cancelled=lambda: True)
+    assert forwards == []
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kblam.errors import FactError, StoreError
+from kblam.errors import ConfigError, FactError, SourceError, StoreError
 from kblam.knowledge import (
     CsvSource,
     JsonlSource,
@@ -136,3 +136,60 @@ def test_a_source_of_ones_own() -> None:
     assert isinstance(Inventory(), TripleSource)
     with KnowledgeStore.from_source(Inventory(), progress=True) as store:
         assert [fact.value for fact in store] == ["1,240 pieces"]
+
+
+def test_numbers_of_json_lines_stay_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    line = '{"entity": 7, "property": "%s", "value": %s, "metadata": {"weight": 6.80}}\n'
+    numbers = ["6.80", "3.14159265358979323846", "1E400", "-0.0", "12345678901234567890123"]
+    path.write_text("".join(line % (i, text) for i, text in enumerate(numbers)))
+    triples = list(JsonlSource(path).triples())
+    assert [triple.value for triple in triples] == numbers
+    assert triples[0].metadata == {"weight": 6.8}
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1" * 5_000, "[" * 50_000])
+def test_what_is_no_json_value_is_named(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text(f'{{"entity": "a", "property": "b", "value": {value}}}\n')
+    with pytest.raises(FactError, match=r"facts\.jsonl, line 1: "):
+        list(JsonlSource(path).triples())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('entity,property,value\nAcme,motto,"never closed\nAcme,founder,Ann\n', "line 2: expected"),
+        ('entity,property,value\nAcme,motto,"closed"too early\n', "line 2: expected cells"),
+        ("entity,property,value,value\nAcme,founder,Ann,Bo\n", "several columns named 'value'"),
+    ],
+)
+def test_a_csv_file_loses_nothing_in_silence(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "facts.csv"
+    path.write_text(text)
+    with pytest.raises(FactError, match=message):
+        list(CsvSource(path).triples())
+
+
+@pytest.mark.parametrize("delimiter", ["", ";;", '"', "\n"])
+def test_a_delimiter_is_one_character(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "facts.csv"
+    path.write_text("entity,property,value\n")
+    with pytest.raises(ConfigError, match="must be one character"):
+        CsvSource(path, delimiter=delimiter)
+
+
+@pytest.mark.parametrize("kind", [JsonlSource, CsvSource])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, kind: type[JsonlSource]) -> None:
+    path = tmp_path / "facts"
+    path.write_bytes("entity,property,value\nAcme,founder,Zoë\n".encode("latin-1"))
+    source = kind(path)
+    with pytest.raises((SourceError, FactError), match="facts"):
+        list(source.triples())
+    path.write_bytes('{"entity": "Zoë", "property": "b", "value": "c"}'.encode("utf-16"))
+    with pytest.raises(SourceError, match="to be UTF-8 text, got the byte 0xff"):
+        list(source.triples())
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(SourceError, match="could not be read"):
+        list(source.triples())

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kblam.errors import StoreError, UnsupportedSourceError, require
+from kblam.errors import SourceError, UnsupportedSourceError, require
 from kblam.knowledge import (
     CsvSource,
     JsonlSource,
@@ -77,7 +77,7 @@ def as_store(kb: Any, *, path: str | Path = _IN_MEMORY, follow: bool = True) -> 
 def _from_file(file: Path, path: str | Path, *, follow: bool) -> KnowledgeStore:
     suffix = file.suffix.lower()
     if not file.exists():
-        raise StoreError(f"There is no file {file} to read facts from.")
+        raise SourceError(f"There is no file {file} to read facts from.")
     if suffix in _STORE_SUFFIXES:
         if str(path) == _IN_MEMORY:
             return KnowledgeStore(file)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -13,20 +15,58 @@ from kblam._prompt import pad_prompts, tokenize
 from kblam._request import Request
 from kblam._stream import StreamClosed
 from kblam.answer import Answer, Usage
+from kblam.errors import ConfigError
 from kblam.knowledge import View
 
-__all__ = ["answer", "narrowed"]
+__all__ = ["answer", "narrowed", "views_of"]
 
 
 def narrowed(attached: View | None, asked: View | None) -> View | None:
-    """A call's view narrows the one attached; nothing a caller gives can widen it."""
+    """A call's view narrows the one attached; nothing a caller gives can widen it.
+
+    Raises:
+        ConfigError: What was given as a view is none.
+    """
+    given: object = asked
+    if given is not None and not isinstance(given, View):
+        # Never taken for "everything", as an empty mapping might be.
+        raise ConfigError(
+            f"Expected a view of the facts, got {type(given).__name__}. Make one with "
+            "store.view(...), as in store.view(team='red'); None is every fact."
+        )
     if attached is None or asked is None:
         return attached if asked is None else asked
     return attached & asked
 
 
+def views_of(
+    attached: View | None, asked: View | None, each: Sequence[View | None] | None, count: int
+) -> list[View | None]:
+    """The view of each prompt of a batch.
+
+    Args:
+        attached: That of the model.
+        asked: That of the call.
+        each: Those of the prompts, or None.
+        count: Number of prompts.
+
+    Raises:
+        ConfigError: There are more views than prompts, or fewer, or something is no view.
+    """
+    view = narrowed(attached, asked)
+    if each is None:
+        return [view] * count
+    if not isinstance(each, (list, tuple)) or len(each) != count:
+        given = f"{len(each)}" if isinstance(each, (list, tuple)) else type(each).__name__
+        raise ConfigError(
+            f"Expected one view for each of {count} prompts, in a list, got {given}. "
+            "Where a prompt has no view of its own, write None."
+        )
+    return [narrowed(view, own) for own in each]
+
+
 def answer(
-    engine: Engine, request: Request, base: KnowledgeBase | None, view: View | None
+    engine: Engine, request: Request, base: KnowledgeBase | None, views: Sequence[View | None]
 ) -> list[Answer]:
     """Answer prompts, in their turn.
 
@@ -34,7 +74,7 @@ def answer(
         engine: The weights.
         request: What to generate.
         base: The store, or None.
-        view: Which of its facts.
+        views: Which of its facts, for each prompt.
 
     Raises:
         PromptTooLongError: A prompt leaves no room for an answer.
@@ -43,10 +83,22 @@ def answer(
     with engine.lock:
         if request.cancelled is not None and request.cancelled():
             raise StreamClosed  # while it waited for the lock
-        encoded = None if base is None else base.read(view)
-        if view is not None and encoded is not None and len(encoded) == 0:
-            return _refuse_unseen(engine, request, encoded)
-        return Generation(engine, request, base, encoded).run()
+        answers: dict[int, Answer] = {}
+        for view in dict.fromkeys(views):
+            rows = [row for row, own in enumerate(views) if own == view]
+            part = replace(request, prompts=[request.prompts[row] for row in rows])
+            answers.update(zip(rows, _answer_view(engine, part, base, view), strict=True))
+        return [answers[row] for row in range(len(views))]
+
+
+def _answer_view(
+    engine: Engine, request: Request, base: KnowledgeBase | None, view: View | None
+) -> list[Answer]:
+    """Answer prompts that may read the same facts."""
+    encoded = None if base is None else base.read(view)
+    if view is not None and encoded is not None and len(encoded) == 0:
+        return _refuse_unseen(engine, request, encoded)
+    return Generation(engine, request, base, encoded).run()
 
 
 def _refuse_unseen(engine: Engine, request: Request, seen: EncodedFacts) -> list[Answer]:

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from typing_extensions import Self
 
-from kblam._answering import answer, narrowed
+from kblam._answering import answer, narrowed, views_of
 from kblam._counting import count_tokens
 from kblam._engine import Engine, load_engine
 from kblam._knowledge_base import KnowledgeBase
@@ -128,12 +128,13 @@ class KBLaM:
 
         Raises:
             FactError: A triple is malformed.
-            ConfigError: This is a base model without an adapter.
+            ConfigError: This is a base model without an adapter, or the view is none.
         """
         if self._engine.decoder is None:
             raise ConfigError(
                 "Expected a model with an adapter to read facts, got one loaded with adapter=None."
             )
+        view = narrowed(None, view)  # before a store is made of what may be much
         store = kb if isinstance(kb, KnowledgeStore) else KnowledgeStore.from_source(kb)
         self._attached = shared_knowledge(store, self._engine), view, exact
         return self
@@ -206,7 +207,7 @@ class KBLaM:
             trace: Keep the fact attention in the answer.
 
         Raises:
-            ConfigError: The prompt is empty or malformed.
+            ConfigError: The prompt is empty or malformed, or what was given as a view is none.
             PromptTooLongError: It leaves no room for an answer.
         """
         return self._generate([prompt], options, view=view, trace=trace)[0]
@@ -217,16 +218,16 @@ class KBLaM:
         options: GenerationOptions | None = None,
         *,
         view: View | None = None,
+        views: Sequence[View | None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Answer]:
         """Answer prompts together, as one padded batch; arguments and errors as of :meth:`ask`.
 
-        ``cancelled`` is asked when the batch's turn comes, which then ends in
+        ``views`` are the prompts' own, one each, for callers who may see different facts; each
+        narrows ``view``. ``cancelled`` is asked when the batch's turn comes, which then ends in
         :class:`StreamClosed`, and after every token; what was written is then the answer.
         """
-        if not prompts:
-            return []
-        return self._generate(prompts, options, view=view, cancelled=cancelled)
+        return self._generate(prompts, options, view=view, views=views, cancelled=cancelled)
 
     def stream(
         self,
@@ -278,9 +279,11 @@ class KBLaM:
         options: GenerationOptions | None,
         *,
         view: View | None = None,
+        views: Sequence[View | None] | None = None,
         **extra: Any,
     ) -> list[Answer]:
         base, attached, exact = self._attached
+        seen = views_of(attached, view, views, len(prompts))
         request = Request(
             prompts=[as_messages(prompt) for prompt in prompts],
             options=options or GenerationOptions(),
@@ -289,7 +292,7 @@ class KBLaM:
             exact=exact,
             **extra,
         )
-        return answer(self._engine, request, base, narrowed(attached, view))
+        return answer(self._engine, request, base, seen) if prompts else []
 
     def with_options(self, **changes: Any) -> KBLaM:
         """A model on the same weights and store with other settings.

@@ -8,7 +8,7 @@ import pytest
 from tiny_kblam import FACTS
 
 from kblam.config import GenerationOptions
-from kblam.errors import PromptTooLongError
+from kblam.errors import ConfigError, PromptTooLongError
 from kblam.knowledge import KnowledgeStore, View
 from kblam.model import KBLaM
 
@@ -84,3 +84,37 @@ def test_a_prompt_too_long_is_an_error_all_the_same(copying: KBLaM) -> None:
     with pytest.raises(PromptTooLongError):
         copying.ask("why " * copying.context_window, view=NOTHING)
     assert len(copying.store) == len(FACTS)
+
+
+AURORA, HERON = View.build(entity="Aurora"), View.build(entity="Project Heron")
+
+
+def test_callers_with_views_of_their_own_in_one_batch(copying: KBLaM) -> None:
+    code = "What is the launch code of Aurora?"
+    prompts = [code, QUESTION, QUESTION, code, QUESTION]
+    answers = copying.ask_batch(prompts, views=[AURORA, HERON, AURORA, NOTHING, None])
+    assert [a.text for a in answers[:2]] == ["QX-7719", "Ljubljana"]
+    assert {f.fact.entity for f in answers[2].facts} == {"Aurora"}
+    assert (answers[3].refused, answers[3].facts) == (True, ())
+    assert answers[4].text == "Ljubljana"
+    narrow = copying.ask_batch([code, QUESTION], view=AURORA, views=[None, HERON])
+    assert [a.text for a in narrow] == ["QX-7719", copying.refusal]
+    assert copying.ask_batch([], views=[]) == []
+
+
+@pytest.mark.parametrize("views", [[None], [None] * 3, {}, AURORA, "ab", [None, {}]])
+def test_one_view_for_each_prompt(copying: KBLaM, views: object) -> None:
+    with pytest.raises(ConfigError, match=r"one view for each of 2 prompts|a view of the facts"):
+        copying.ask_batch([QUESTION, QUESTION], views=views)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("view", [{}, {"team": "red"}, "", "red", [], False, 0, View])
+def test_what_is_no_view_shows_nothing(load, copying: KBLaM, view: object) -> None:
+    calls = (copying.ask, copying.stream, copying.select)
+    for call in calls:
+        with pytest.raises(ConfigError, match="Expected a view of the facts"):
+            list(call(QUESTION, view=view))  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match="Expected a view of the facts"):
+        copying.ask_batch([QUESTION], view=view)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="Expected a view of the facts"):
+        load().attach(copying.store, view=view)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kblam.answer import Answer, AttentionTrace, Citation, ScoredFact, Usage
     from kblam.config import GenerationOptions, KnowledgeConfig, RefusalConfig, SelectionConfig
+    from kblam.constraint import OutputConstraint
     from kblam.errors import KBLaMError
     from kblam.knowledge import Fact, KnowledgeStore, Triple
     from kblam.model import KBLaM
@@ -25,6 +26,7 @@ __all__ = [
     "KBLaMError",
     "KnowledgeConfig",
     "KnowledgeStore",
+    "OutputConstraint",
     "RefusalConfig",
     "ScoredFact",
     "SelectionConfig",
@@ -35,6 +37,7 @@ __all__ = [
 _HOMES = {
     "answer": ("Answer", "AttentionTrace", "Citation", "ScoredFact", "Usage"),
     "config": ("GenerationOptions", "KnowledgeConfig", "RefusalConfig", "SelectionConfig"),
+    "constraint": ("OutputConstraint",),
     "errors": ("KBLaMError",),
     "knowledge": ("Fact", "KnowledgeStore", "Triple"),
     "model": ("KBLaM",),

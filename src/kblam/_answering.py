@@ -113,7 +113,7 @@ def _refuse_unseen(engine: Engine, request: Request, seen: EncodedFacts) -> list
         PromptTooLongError: A prompt leaves no room for an answer.
     """
     started = time.perf_counter()
-    tokens = [tokenize(engine.tokenizer, messages) for messages in request.prompts]
+    tokens = [tokenize(engine.tokenizer, turns, request.tools) for turns in request.prompts]
     # For its check: what is too long is an error, whatever the caller may see.
     prompts = pad_prompts(tokens, engine.pad_token, engine.context, torch.device("cpu"))
     seconds = time.perf_counter() - started

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from transformers import PreTrainedTokenizerBase
 
 from kblam._prompt import Prompt, as_messages, tokenize
+from kblam.tools import Tool
 
 __all__ = ["count_tokens"]
 
 _QUESTION = {"role": "user", "content": "?"}
 
 
-def count_tokens(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> int:
+def count_tokens(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, tools: Sequence[Tool] = ()
+) -> int:
     """Tokens of a prompt as a model reads it.
 
     Parts of a conversation count too, as whoever trims one asks about them. Some chat templates
@@ -26,11 +31,11 @@ def count_tokens(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> int:
     if not messages:
         return 0
     if not tokenizer.chat_template:
-        return len(tokenize(tokenizer, messages))
+        return len(tokenize(tokenizer, messages, tools))
     from jinja2 import TemplateError
 
     try:
-        return len(tokenize(tokenizer, messages))
+        return len(tokenize(tokenizer, messages, tools))
     except TemplateError:
         text = "".join(f"{turn['role']}\n{turn['content']}\n" for turn in messages)
         return len(tokenizer(text, add_special_tokens=False)["input_ids"])

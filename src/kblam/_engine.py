@@ -21,6 +21,7 @@ from transformers import (
 from kblam import adapter as adapters
 from kblam._loading import quiet_loading
 from kblam.decoder import AttachedDecoder, attach
+from kblam.decoder.constrain import GrammarTokenizer
 from kblam.decoder.spans import SpanTokens
 from kblam.decoder.tap import HiddenTap
 from kblam.encoding import as_embedder
@@ -92,6 +93,7 @@ class Engine:
         self._spans: OrderedDict[str, SpanTokens] = OrderedDict()
         self._opens: dict[int, bool] = {}
         self._continuations: Tensor | None = None
+        self._grammar_tokenizer: GrammarTokenizer | None = None
         if adapter is not None:
             loaded = adapters.from_pretrained(adapter, model)
             if encoder is None:
@@ -164,6 +166,19 @@ class Engine:
             text = str(self.tokenizer.decode([token]))
             self._opens[token] = text[-1:].isspace() or text[-1:] in ("(", "[", '"', "“", "'")
         return self._opens[token]
+
+    @property
+    def grammar_tokenizer(self) -> GrammarTokenizer:
+        """The tokenizer as grammars are followed with it, made when first needed.
+
+        Raises:
+            ConstraintError: The tokenizer or the model cannot be used for that.
+            MissingExtraError: llguidance is not installed.
+        """
+        if self._grammar_tokenizer is None:
+            size = int(self.model.get_output_embeddings().weight.shape[0])
+            self._grammar_tokenizer = GrammarTokenizer(self.tokenizer, size, self.end_tokens)
+        return self._grammar_tokenizer
 
     @property
     def continuations(self) -> Tensor:

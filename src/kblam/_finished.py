@@ -122,11 +122,7 @@ class AnswerMaker:
 
     def _citations(self, row: int, ids: list[int], text: str) -> tuple[Citation, ...]:
         if self._copy is None:
-            return tuple(
-                Citation(ranked.fact, ranked.score)
-                for ranked in self._ranked(row)
-                if ranked.score > _CITE_ABOVE
-            )
+            return self._selected(row)
         facts, found = self._facts.found[row] if self._facts.found else [], []
         batch = len(self._request.prompts)
         for span in self._copy.spans(row, batch, tuple(ids)):
@@ -136,7 +132,17 @@ class AnswerMaker:
             start, end = self._characters(ids, span)
             if end <= len(text):
                 found.append(Citation(fact, span.weight, start, end))
+        # A form may leave no room for a whole value: the number of "48200 euros".
+        if not found and self._request.options.constraint is not None:
+            return self._selected(row)
         return tuple(found)
+
+    def _selected(self, row: int) -> tuple[Citation, ...]:
+        return tuple(
+            Citation(ranked.fact, ranked.score)
+            for ranked in self._ranked(row)
+            if ranked.score > _CITE_ABOVE
+        )
 
     def _characters(self, ids: list[int], span: CopiedSpan) -> tuple[int, int]:
         before, through = self._decode(ids[: span.start]), self._decode(ids[: span.end])

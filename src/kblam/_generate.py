@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from kblam._engine import Engine
@@ -23,6 +25,7 @@ from kblam._request import Request
 from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer
 from kblam.decoder import Candidates, FactInput, FactSession
+from kblam.decoder.constrain import ConstraintProcessor
 from kblam.decoder.grounding import CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import GenerationWatch
@@ -69,7 +72,7 @@ class Generation:
         started = time.perf_counter()
         engine, request = self._engine, self._request
         prompts = pad_prompts(
-            [tokenize(engine.tokenizer, messages) for messages in request.prompts],
+            [tokenize(engine.tokenizer, turns, request.tools) for turns in request.prompts],
             engine.pad_token,
             engine.context,
             engine.model.device,
@@ -114,9 +117,12 @@ class Generation:
     def _enter(self, stack: ExitStack, prompts: PaddedPrompts) -> LogitsProcessorList:
         """Give the decoder its facts for the time of the generation."""
         engine, encoded = self._engine, self._encoded
+        form = self._request.options.constraint
+        held = self._held(prompts.input_ids.shape[1])
         processors = LogitsProcessorList()
         decoder, tap = engine.decoder, engine.tap
         if encoded is None or len(encoded) == 0 or decoder is None or tap is None:
+            processors.extend(held)
             return processors
         self._embed_together()
         facts = FactInput(
@@ -136,11 +142,13 @@ class Generation:
                 session,
                 adapter.pointer,
                 tap,
-                self._facts.lookup,
+                partial(self._facts.lookup, in_json=form is not None and form.is_json),
                 prompts.input_ids.shape[1],
-                engine.continuations,
+                self._continuations,
             )
             processors.append(self._copy)
+        processors.extend(held)
+        # After the form: a refusal has none.
         if adapter.refusal is not None and engine.end_tokens:
             self._refuse = RefusalProcessor(
                 session,
@@ -151,6 +159,27 @@ class Generation:
             )
             processors.append(self._refuse)
         return processors
+
+    def _held(self, length: int) -> list[ConstraintProcessor]:
+        """What holds the answers to a form, if one is wanted; prompts have that many tokens."""
+        constraint = self._request.options.constraint
+        if constraint is None:
+            return []
+        tokenizer = self._engine.grammar_tokenizer
+        return [ConstraintProcessor(constraint.grammar, tokenizer, length, self._room(length))]
+
+    def _room(self, length: int) -> int:
+        """How many tokens an answer may have after a prompt of that many."""
+        return min(self._request.options.max_new_tokens, self._engine.context - length)
+
+    @property
+    def _continuations(self) -> Tensor:
+        """True on tokens that may not follow a copied value, (V,)."""
+        form = self._request.options.constraint
+        if form is None or not form.is_json:
+            return self._engine.continuations
+        # A string in JSON ends with its value: what a sentence would go on with is no data.
+        return ~self._engine.grammar_tokenizer.quotes.to(self._engine.model.device)
 
     def _candidates(self, encoded: EncodedFacts) -> Candidates | None:
         if self._base is None or self._request.exact:
@@ -171,7 +200,7 @@ class Generation:
     def _config(self, length: int) -> GenerationConfig:
         options = self._request.options
         config = GenerationConfig(
-            max_new_tokens=min(options.max_new_tokens, self._engine.context - length),
+            max_new_tokens=self._room(length),
             num_beams=options.num_beams,
             do_sample=options.temperature > 0.0,
             pad_token_id=self._engine.pad_token,

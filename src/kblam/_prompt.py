@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from kblam._tool_turns import in_plain_turns, knows_tools
 from kblam.errors import ConfigError, PromptTooLongError
+from kblam.tools import Tool
 
 __all__ = [
     "Message",
@@ -21,9 +24,9 @@ __all__ = [
     "tokenize",
 ]
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
 Prompt = str | Sequence[Message]
-_ROLES = ("system", "user", "assistant")
+_ROLES = ("system", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True)
@@ -41,36 +44,57 @@ class PaddedPrompts:
     lengths: tuple[int, ...]
 
 
-def as_messages(prompt: Prompt) -> list[dict[str, str]]:
+def as_messages(prompt: Prompt) -> list[dict[str, Any]]:
     """A prompt as chat messages; a string is one user message.
 
     Raises:
-        ConfigError: A message lacks a role or text, or nothing was asked.
+        ConfigError: A message lacks a role or text, a call of a tool its parts, or nothing was
+            asked.
     """
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
-    messages = []
-    given: Sequence[object] = prompt
-    for message in given:
-        role, content = (
-            (message.get("role"), message.get("content"))
-            if isinstance(message, Mapping)
-            else (None, None)
-        )
-        if role not in _ROLES or not isinstance(content, str):
-            raise ConfigError(
-                f"Expected messages with a 'role' of {_ROLES} and a 'content' of text, "
-                f"got {message!r:.200}."
-            )
-        messages.append({"role": role, "content": content})
+    messages = [_as_message(message) for message in prompt]
     if not any(m["role"] == "user" and m["content"].strip() for m in messages):
         raise ConfigError("Expected a question, got an empty prompt. Ask something.")
     return messages
 
 
+def _as_message(given: object) -> dict[str, Any]:
+    message: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    role, content = message.get("role"), message.get("content")
+    calls = message.get("tool_calls") or ()
+    if content is None and calls:
+        content = ""  # a turn that only calls tools says nothing
+    if role not in _ROLES or not isinstance(content, str):
+        raise ConfigError(
+            f"Expected messages with a 'role' of {_ROLES} and a 'content' of text, got "
+            f"{given!r:.200}."
+        )
+    found: dict[str, Any] = {"role": role, "content": content}
+    if role == "tool":
+        found.update({k: message[k] for k in ("name", "tool_call_id") if message.get(k)})
+    elif calls:
+        if role != "assistant" or not all(map(_is_call, calls)):
+            raise ConfigError(
+                "Expected calls of tools in assistant messages, each {'type': 'function', "
+                f"'function': {{'name': ..., 'arguments': {{...}}}}}}, got {given!r:.300}."
+            )
+        found["tool_calls"] = list(calls)
+    return found
+
+
+def _is_call(call: object) -> bool:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    return (
+        isinstance(function, Mapping)
+        and isinstance(function.get("name"), str)
+        and isinstance(function.get("arguments"), Mapping)
+    )
+
+
 def question_of(messages: Sequence[Message]) -> str:
     """What the user asks: the last user message."""
-    return next(m["content"] for m in reversed(messages) if m["role"] == "user").strip()
+    return str(next(m["content"] for m in reversed(messages) if m["role"] == "user")).strip()
 
 
 def asked_before(messages: Sequence[Message]) -> str:
@@ -79,11 +103,25 @@ def asked_before(messages: Sequence[Message]) -> str:
     return asked[-2] if len(asked) > 1 else ""
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
-    """The tokens of a prompt, ready for the answer to follow."""
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Sequence[Tool] = ()
+) -> list[int]:
+    """The tokens of a prompt, ready for the answer to follow.
+
+    Args:
+        tokenizer: The base model's.
+        messages: Of :func:`as_messages`.
+        tools: Shown to the model through its chat template, or in a system message.
+    """
+    shown: list[Any] = [dict(tool) for tool in tools]
+    if not knows_tools(tokenizer.chat_template):
+        messages, shown = in_plain_turns(messages, tools), []
     if tokenizer.chat_template:
         text = tokenizer.apply_chat_template(
-            [dict(m) for m in messages], tokenize=False, add_generation_prompt=True
+            [dict(m) for m in messages],
+            tools=shown or None,
+            tokenize=False,
+            add_generation_prompt=True,
         )
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
     # A base model without a template: plain turns, as its training texts have them.

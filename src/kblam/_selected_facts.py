@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -56,13 +57,17 @@ class SelectedFacts:
             self.found = self._read(selection.index[:: max(1, repeats)].tolist())
         return self.found
 
-    def lookup(self, selection: Selection) -> SpanLookup:
-        """The texts that each prompt may copy."""
+    def lookup(self, selection: Selection, *, in_json: bool = False) -> SpanLookup:
+        """The texts that each prompt may copy, with the escapes of a JSON string where wanted."""
         assert self._engine.decoder is not None
         parts = self._engine.decoder.adapter.config.copied
         tokens = self._engine.span_tokens
         texts = [
-            [tokens(_text(fact, part)) if fact else _NOTHING for fact in row for part in parts]
+            [
+                tokens(_text(fact, part, in_json)) if fact else _NOTHING
+                for fact in row
+                for part in parts
+            ]
             for row in self.of(selection)
         ]
         return SpanLookup(texts, self._engine.opens)
@@ -96,6 +101,6 @@ class SelectedFacts:
         return [[self._known[index] for index in row] for row in indices]
 
 
-def _text(fact: Fact, part: str) -> str:
+def _text(fact: Fact, part: str, in_json: bool) -> str:
     text: str = getattr(fact, f"{part}_text")
-    return text
+    return json.dumps(text, ensure_ascii=False)[1:-1] if in_json else text

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from kblam.constraint import OutputConstraint
 from kblam.errors import ConfigError
 
 __all__ = [
@@ -227,6 +228,7 @@ class GenerationOptions:
         num_beams: Beam search if above 1.
         stop: Strings that end the answer; they are left out of it.
         seed: For sampling.
+        constraint: A form that the answer is held to. A refusal is not.
     """
 
     max_new_tokens: int = 128
@@ -236,6 +238,7 @@ class GenerationOptions:
     num_beams: int = 1
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    constraint: OutputConstraint | None = None
 
     def __post_init__(self) -> None:
         # A lone string would become one stop string per character.
@@ -246,3 +249,14 @@ class GenerationOptions:
         _require(self.temperature >= 0.0, f"Expected a temperature >= 0, got {self.temperature}.")
         _require(0.0 < self.top_p <= 1.0, f"Expected 0 < top_p <= 1, got {self.top_p}.")
         _require(all(self.stop), "Expected non-empty stop strings, got an empty one.")
+        # The settings of callers are not to be trusted either.
+        form: Any = self.constraint
+        _require(
+            form is None or isinstance(form, OutputConstraint),
+            f"Expected an OutputConstraint or None, got {form!r:.100}. Make one with "
+            "OutputConstraint.json_schema(...), say.",
+        )
+        _require(
+            form is None or not self.stop,
+            "Expected no stop strings beside a constraint, which they would cut short.",
+        )

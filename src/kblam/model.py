@@ -24,6 +24,7 @@ from kblam.answer import Answer, ScoredFact
 from kblam.config import GenerationOptions, RefusalConfig
 from kblam.errors import ConfigError
 from kblam.knowledge import KnowledgeStore, TextEmbedder, View
+from kblam.tools import Tool, tool_names
 from kblam.weights import DEFAULT_BASE
 
 __all__ = ["KBLaM"]
@@ -196,6 +197,7 @@ class KBLaM:
         options: GenerationOptions | None = None,
         *,
         view: View | None = None,
+        tools: Sequence[Tool] = (),
         trace: bool = False,
     ) -> Answer:
         """Answer one prompt.
@@ -204,13 +206,18 @@ class KBLaM:
             prompt: A question, or chat messages with ``role`` and ``content``.
             options: How to generate.
             view: Which facts, for this call only; it narrows the view attached, if any.
+            tools: Those that the model is shown, as OpenAI describes them. Its calls are read
+                with :func:`kblam.tools.parse_tool_calls`, and can be forced with
+                :meth:`kblam.OutputConstraint.tool_call`.
             trace: Keep the fact attention in the answer.
 
         Raises:
-            ConfigError: The prompt is empty or malformed, or what was given as a view is none.
+            ConfigError: The prompt is empty or malformed, or what was given as a view or a
+                tool is none.
+            ConstraintError: No answer can be held to the form wanted.
             PromptTooLongError: It leaves no room for an answer.
         """
-        return self._generate([prompt], options, view=view, trace=trace)[0]
+        return self._generate([prompt], options, view=view, tools=tools, trace=trace)[0]
 
     def ask_batch(
         self,
@@ -219,6 +226,7 @@ class KBLaM:
         *,
         view: View | None = None,
         views: Sequence[View | None] | None = None,
+        tools: Sequence[Tool] = (),
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Answer]:
         """Answer prompts together, as one padded batch; arguments and errors as of :meth:`ask`.
@@ -227,7 +235,9 @@ class KBLaM:
         narrows ``view``. ``cancelled`` is asked when the batch's turn comes, which then ends in
         :class:`StreamClosed`, and after every token; what was written is then the answer.
         """
-        return self._generate(prompts, options, view=view, views=views, cancelled=cancelled)
+        return self._generate(
+            prompts, options, view=view, views=views, tools=tools, cancelled=cancelled
+        )
 
     def stream(
         self,
@@ -235,6 +245,7 @@ class KBLaM:
         options: GenerationOptions | None = None,
         *,
         view: View | None = None,
+        tools: Sequence[Tool] = (),
     ) -> AnswerStream:
         """Answer one prompt piece by piece; arguments and errors as of :meth:`ask`."""
         options = options or GenerationOptions()
@@ -244,7 +255,7 @@ class KBLaM:
             # Beams may still change any word: their text is sent at the end.
             steps = on_text if options.num_beams == 1 else None
             return self._generate(
-                [messages], options, view=view, on_text=steps, cancelled=cancelled
+                [messages], options, view=view, tools=tools, on_text=steps, cancelled=cancelled
             )[0]
 
         return AnswerStream(run, options.stop)
@@ -265,13 +276,14 @@ class KBLaM:
         found = self._generate([question], GenerationOptions(max_new_tokens=1), view=view)[0]
         return list(found.facts[:k])
 
-    def count_tokens(self, prompt: Prompt) -> int:
+    def count_tokens(self, prompt: Prompt, tools: Sequence[Tool] = ()) -> int:
         """Tokens of a prompt as the model reads it; of a part of a conversation, too.
 
         Raises:
-            ConfigError: A message lacks a role or text.
+            ConfigError: A message lacks a role or text, or a tool is malformed.
         """
-        return count_tokens(self._engine.tokenizer, prompt)
+        tool_names(tools)
+        return count_tokens(self._engine.tokenizer, prompt, tools)
 
     def _generate(
         self,
@@ -280,8 +292,10 @@ class KBLaM:
         *,
         view: View | None = None,
         views: Sequence[View | None] | None = None,
+        tools: Sequence[Tool] = (),
         **extra: Any,
     ) -> list[Answer]:
+        tool_names(tools)  # which also checks them
         base, attached, exact = self._attached
         seen = views_of(attached, view, views, len(prompts))
         request = Request(
@@ -290,6 +304,7 @@ class KBLaM:
             grounding=self._grounding,
             refusal=self._refusal,
             exact=exact,
+            tools=tools,
             **extra,
         )
         return answer(self._engine, request, base, seen) if prompts else []

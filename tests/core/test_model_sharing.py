@@ -115,4 +115,4 @@ class TestCounting:
 
     def test_malformed_messages_are_an_error(self, rambling: KBLaM) -> None:
         with pytest.raises(ConfigError, match="'role'"):
-            rambling.count_tokens([{"role": "tool", "content": "42"}])
+            rambling.count_tokens([{"role": "parrot", "content": "42"}])

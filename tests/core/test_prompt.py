@@ -43,7 +43,7 @@ def test_nothing_asked_is_an_error(prompt) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        {"role": "tool", "content": "x"},
+        {"role": "parrot", "content": "x"},
         {"role": "user"},
         {"content": "x"},
         {"role": "user", "content": ["x"]},

@@ -9,12 +9,9 @@ import torch
 from llama_index.core import KnowledgeGraphIndex, PropertyGraphIndex, StorageContext
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.embeddings import MockEmbedding
-from llama_index.core.graph_stores import (
-    EntityNode,
-    Relation,
-    SimpleGraphStore,
-    SimplePropertyGraphStore,
-)
+from llama_index.core.graph_stores import SimpleGraphStore, SimplePropertyGraphStore
+from llama_index.core.instrumentation import get_dispatcher
+from llama_support import Recorder, add_to
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from kblam.adapter import save_pretrained
@@ -109,11 +106,9 @@ def property_index(property_graph: SimplePropertyGraphStore, llm: KBLaMLLM) -> P
     return PropertyGraphIndex.from_existing(property_graph, llm=llm, embed_kg_nodes=False)
 
 
-def add_to(store: SimplePropertyGraphStore, facts: list[tuple[str, str, str]]) -> None:
-    """Write triples as nodes and relations."""
-    for entity, label, value in facts:
-        nodes = EntityNode(name=entity), EntityNode(name=value)
-        store.upsert_nodes(list(nodes))
-        store.upsert_relations(
-            [Relation(label=label, source_id=nodes[0].id, target_id=nodes[1].id)]
-        )
+@pytest.fixture
+def events() -> Iterator[Recorder]:
+    recorder, dispatcher = Recorder(seen=[]), get_dispatcher()
+    dispatcher.add_event_handler(recorder)
+    yield recorder
+    dispatcher.event_handlers.remove(recorder)

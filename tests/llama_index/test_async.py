@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Iterator
+from contextlib import aclosing
 
 import pytest
 from llama_index.core.llms import ChatMessage
+from llama_support import before_each_pass, fail_at_third, slow, ticks_during
 
 from kblam.errors import PromptTooLongError
 from kblam_integrations.llama_index import KBLaMLLM
@@ -19,31 +20,6 @@ pytestmark = pytest.mark.weights  # of the sentence encoder
 
 QUESTION = "What is the launch code of Aurora?"
 MESSAGES = [ChatMessage(role="user", content=QUESTION)]
-
-
-@contextmanager
-def before_each_pass(llm: KBLaMLLM, action: Callable[[int], None]) -> Iterator[list[float]]:
-    """Run something before every forward pass of the model; yields the passes' times."""
-    passes: list[float] = []
-
-    def hook(*_: object) -> None:
-        passes.append(time.perf_counter())
-        action(len(passes))
-
-    handle = llm.kblam.base.register_forward_pre_hook(hook)
-    try:
-        yield passes
-    finally:
-        handle.remove()
-
-
-def slow(_: int) -> None:
-    time.sleep(0.02)
-
-
-def fail_at_third(count: int) -> None:
-    if count == 3:
-        raise RuntimeError("out of memory")
 
 
 async def test_async_calls_say_the_same(llm: KBLaMLLM) -> None:
@@ -60,26 +36,15 @@ async def test_async_calls_say_the_same(llm: KBLaMLLM) -> None:
     assert (await llm.acomplete(QUESTION, max_tokens=2)).raw["usage"]["completion_tokens"] == 2
 
 
-async def _ticks_during(work: Callable[[], object]) -> int:
-    """How often another coroutine gets a turn while one works."""
-    task = asyncio.ensure_future(work())
-    ticks = 0
-    while not task.done():
-        await asyncio.sleep(0.001)
-        ticks += 1
-    await task
-    return ticks
-
-
 async def test_the_loop_stays_free(llm: KBLaMLLM) -> None:
     async def stream() -> None:
         async for _ in await llm.astream_complete(QUESTION):
             pass
 
     with before_each_pass(llm, slow):
-        assert await _ticks_during(lambda: llm.achat(MESSAGES)) > 10
-        assert await _ticks_during(lambda: llm.acomplete(QUESTION)) > 10
-        assert await _ticks_during(stream) > 10
+        assert await ticks_during(lambda: llm.achat(MESSAGES)) > 10
+        assert await ticks_during(lambda: llm.acomplete(QUESTION)) > 10
+        assert await ticks_during(stream) > 10
 
 
 async def test_pieces_come_as_they_are_written(llm: KBLaMLLM) -> None:

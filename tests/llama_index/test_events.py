@@ -15,12 +15,11 @@ from llama_index.core.callbacks import (
     TokenCountingHandler,
 )
 from llama_index.core.instrumentation import get_dispatcher
-from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMChatStartEvent
 from llama_index.core.instrumentation.events.query import QueryEndEvent
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.llms import ChatMessage
+from llama_support import Recorder
 
 from kblam_integrations.llama_index import KBLaMLLM, KBLaMQueryEngine
 
@@ -28,29 +27,6 @@ pytestmark = pytest.mark.weights  # of the sentence encoder
 
 QUESTION = "What is the launch code of Aurora?"
 MESSAGES = [ChatMessage(role="user", content=QUESTION)]
-
-
-class Recorder(BaseEventHandler):
-    """Keeps every event."""
-
-    seen: list[Any] = []
-
-    def handle(self, event: BaseEvent, **_: Any) -> None:
-        self.seen.append(event)
-
-    def names(self) -> list[str]:
-        return [type(event).__name__ for event in self.seen]
-
-    def of(self, kind: type[BaseEvent]) -> Any:
-        return next(event for event in self.seen if isinstance(event, kind))
-
-
-@pytest.fixture
-def events() -> Iterator[Recorder]:
-    recorder, dispatcher = Recorder(seen=[]), get_dispatcher()
-    dispatcher.add_event_handler(recorder)
-    yield recorder
-    dispatcher.event_handlers.remove(recorder)
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typing import Any
 
 from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
+from kblam.knowledge import View
 
-__all__ = ["OPTION_NAMES", "merge_options", "stop_strings"]
+__all__ = ["OPTION_NAMES", "checked_view", "merge_options", "stop_strings"]
 
 OPTION_NAMES: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(GenerationOptions))
 
@@ -22,6 +23,20 @@ def stop_strings(stop: str | Iterable[str] | None) -> tuple[str, ...]:
     if stop is None:
         return ()
     return (stop,) if isinstance(stop, str) else tuple(stop)
+
+
+def checked_view(given: object) -> View:
+    """What was given as a view, which a filter in other words would silently not be.
+
+    Raises:
+        ConfigError: It is no view.
+    """
+    if isinstance(given, View):
+        return given
+    raise ConfigError(
+        f"Expected a view of the facts, got {type(given).__name__}. Make one with "
+        "store.view(...), as in llm.kblam.store.view(team='red')."
+    )
 
 
 def merge_options(defaults: GenerationOptions, arguments: Mapping[str, Any]) -> GenerationOptions:

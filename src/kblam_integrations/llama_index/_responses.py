@@ -13,11 +13,12 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.schema import NodeRelationship, NodeWithScore, RelatedNodeInfo, TextNode
 
-from kblam.answer import Answer
+from kblam.answer import Answer, ScoredFact
 
 __all__ = [
     "chat_response",
     "completion_response",
+    "fact_nodes",
     "raw_answer",
     "source_nodes",
 ]
@@ -87,6 +88,26 @@ def source_nodes(citations: Iterable[Mapping[str, Any]]) -> list[NodeWithScore]:
             best[citation["id"]] = citation
     ranked = sorted(best.values(), key=lambda citation: citation["score"], reverse=True)
     return [NodeWithScore(node=_node(citation), score=citation["score"]) for citation in ranked]
+
+
+def fact_nodes(facts: Iterable[ScoredFact]) -> list[NodeWithScore]:
+    """Selected facts as nodes, in their order."""
+    return [
+        NodeWithScore(
+            node=_node(
+                {
+                    "id": scored.fact.id,
+                    "entity": scored.fact.entity,
+                    "property": scored.fact.property,
+                    "value": scored.fact.value,
+                    "statement": scored.fact.statement,
+                    "metadata": scored.fact.metadata,
+                }
+            ),
+            score=scored.score,
+        )
+        for scored in facts
+    ]
 
 
 def _node(citation: Mapping[str, Any]) -> TextNode:

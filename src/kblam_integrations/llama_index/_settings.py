@@ -25,7 +25,12 @@ from kblam.errors import ConfigError
 from kblam.knowledge import KnowledgeStore, View
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
-from kblam_integrations.llama_index._options import OPTION_NAMES, merge_options, stop_strings
+from kblam_integrations.llama_index._options import (
+    OPTION_NAMES,
+    checked_view,
+    merge_options,
+    stop_strings,
+)
 from kblam_integrations.sources import as_store
 
 __all__ = ["KnowledgeLLMSettings"]
@@ -147,6 +152,16 @@ class KnowledgeLLMSettings(LLM):
             setattr(other, name, getattr(self, name))
         return other
 
+    def with_view(self, view: View) -> Self:
+        """The same model, reading of its facts only what a view shows too.
+
+        It costs nothing: make one per caller, or per call of what takes no view itself.
+
+        Raises:
+            ConfigError: ``view`` is no view.
+        """
+        return self.model_copy(update={"view": narrowed(self.view, checked_view(view))})
+
     @field_serializer("kb", "model", *_OF_THE_WEIGHTS)
     def _serialise_setting(self, value: Any, info: FieldSerializationInfo) -> str | None:
         # Names and paths say how to make it again; what is loaded in memory stays here.
@@ -181,14 +196,11 @@ class KnowledgeLLMSettings(LLM):
 
     def _of_call(self, arguments: Mapping[str, Any]) -> tuple[GenerationOptions, View | None]:
         arguments = dict(arguments)
-        view: View | None = arguments.pop("view", None)
-        given: object = view
-        if given is not None and not isinstance(given, View):
-            raise ConfigError(
-                f"Expected a view of the facts, got {type(given).__name__}. Make one with "
-                "store.view(...), as in llm.kblam.store.view(team='red')."
-            )
-        return self._options(arguments), narrowed(self.view, view)
+        view = arguments.pop("view", None)
+        return self._options(arguments), self._narrowed(view)
+
+    def _narrowed(self, view: View | None) -> View | None:
+        return narrowed(self.view, None if view is None else checked_view(view))
 
     def _configuration(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.model_fields_set - _OF_THE_PROCESS}

@@ -19,7 +19,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
-from kblam.answer import Answer
+from kblam.answer import Answer, ScoredFact
 from kblam.config import GenerationOptions
 from kblam.knowledge import View
 from kblam_integrations._leaving import Leaving
@@ -133,6 +133,23 @@ class KBLaMLLM(KnowledgeLLMSettings):
         """Reply to a prompt piece by piece while the event loop stays free."""
         asked, left = self._asked(self._as_messages(prompt, formatted), kwargs), Leaving()
         return self._worker.iterate(partial(self._stream_complete, asked, left), left)
+
+    # -- select --------------------------------------------------------------------------------
+
+    def select(self, question: str, k: int = 5, *, view: View | None = None) -> list[ScoredFact]:
+        """The facts that a question is about, best first, without a reply.
+
+        Raises:
+            ConfigError: The model has no facts to select from, or ``view`` is no view.
+        """
+        return self._kblam.select(question, k, view=self._narrowed(view))
+
+    async def aselect(
+        self, question: str, k: int = 5, *, view: View | None = None
+    ) -> list[ScoredFact]:
+        """As :meth:`select`, while the event loop stays free."""
+        narrowed = self._narrowed(view)
+        return await self._worker.call(lambda: self._kblam.select(question, k, view=narrowed))
 
     # -- underneath ----------------------------------------------------------------------------
 

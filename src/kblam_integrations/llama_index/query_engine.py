@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
 from typing import Any
 
-from llama_index.core import KnowledgeGraphIndex, PropertyGraphIndex
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -23,9 +22,13 @@ from llama_index.core.base.response.schema import (
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.prompts.mixin import PromptMixinType
 from llama_index.core.schema import NodeWithScore, QueryBundle
-from llama_index.core.settings import Settings
 
-from kblam.errors import ConfigError, UnsupportedSourceError
+from kblam.knowledge import View
+from kblam_integrations.llama_index._binding import (
+    GraphIndex,
+    bound_to_index,
+    bound_to_store,
+)
 from kblam_integrations.llama_index._responses import source_nodes
 from kblam_integrations.llama_index.llm import KBLaMLLM
 
@@ -68,7 +71,7 @@ class KBLaMQueryEngine(BaseQueryEngine):
     @classmethod
     def from_index(
         cls,
-        index: KnowledgeGraphIndex | PropertyGraphIndex,
+        index: GraphIndex,
         llm: KBLaMLLM | None = None,
         *,
         streaming: bool = False,
@@ -88,19 +91,8 @@ class KBLaMQueryEngine(BaseQueryEngine):
         Raises:
             UnsupportedSourceError: ``index`` is none of the two.
         """
-        if not isinstance(index, (KnowledgeGraphIndex, PropertyGraphIndex)):
-            raise UnsupportedSourceError(
-                "Expected a KnowledgeGraphIndex or a PropertyGraphIndex, got "
-                f"{type(index).__name__}, which holds no graph. Build one over your graph store, "
-                "or pass the store itself to KBLaMQueryEngine.from_store."
-            )
-        return cls.from_store(
-            index,
-            _first_kblam(llm, getattr(index, "_llm", None)),
-            streaming=streaming,
-            callback_manager=callback_manager or getattr(index, "_callback_manager", None),
-            **kwargs,
-        )
+        bound = bound_to_index(index, llm, callback_manager, kwargs)
+        return cls(bound, streaming=streaming)
 
     @classmethod
     def from_store(
@@ -125,11 +117,16 @@ class KBLaMQueryEngine(BaseQueryEngine):
         Raises:
             UnsupportedSourceError: ``kb`` is nothing that can be read as facts.
         """
-        # Not Settings.llm: reading that where nothing is set goes looking for OpenAI.
-        llm = _first_kblam(llm, Settings._llm)
-        bound = KBLaMLLM(kb=kb, **kwargs) if llm is None else llm.with_kb(kb, **kwargs)
-        bound.callback_manager = callback_manager or Settings.callback_manager
+        bound = bound_to_store(kb, llm, callback_manager, kwargs)
         return cls(bound, streaming=streaming)
+
+    def with_view(self, view: View) -> KBLaMQueryEngine:
+        """The same engine, reading only what a view shows too: for one caller, or one call."""
+        return KBLaMQueryEngine(
+            self._llm.with_view(view),
+            streaming=self._streaming,
+            callback_manager=self.callback_manager,
+        )
 
     @property
     def llm(self) -> KBLaMLLM:
@@ -172,18 +169,6 @@ class KBLaMQueryEngine(BaseQueryEngine):
         if not self._llm.system_prompt:
             return [question]
         return [ChatMessage(role=MessageRole.SYSTEM, content=self._llm.system_prompt), question]
-
-
-def _first_kblam(given: KBLaMLLM | None, fallback: object) -> KBLaMLLM | None:
-    """The model that was given, else the fallback if it is one that reads facts."""
-    if given is None:
-        return fallback if isinstance(fallback, KBLaMLLM) else None
-    if not isinstance(given, KBLaMLLM):
-        raise ConfigError(
-            f"Expected a KBLaMLLM as llm, got {type(given).__name__}, which cannot attend to "
-            "facts. Pass a KBLaMLLM, or nothing for the default one."
-        )
-    return given
 
 
 def _response(text: str | None, raw: dict[str, Any]) -> Response:

@@ -1,10 +1,11 @@
 """Sources of facts: one module per kind of store, and ``as_store`` for all of them.
 
-rdflib is imported when one of its names is first used.
+What a source reads is imported when its name is first used.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kblam.errors import require
@@ -13,9 +14,11 @@ from kblam_integrations.sources.simple_graph import SimpleGraphSource
 from kblam_integrations.sources.simple_property_graph import SimplePropertyGraphSource
 
 if TYPE_CHECKING:
+    from kblam_integrations.sources.oxigraph import OxigraphSource
     from kblam_integrations.sources.rdf import RdfFileSource, RdfSource
 
 __all__ = [
+    "OxigraphSource",
     "RdfFileSource",
     "RdfSource",
     "SimpleGraphSource",
@@ -23,11 +26,17 @@ __all__ = [
     "as_store",
 ]
 
+# Imported when first used: the name, its module, the package that it needs and its extra.
+_LAZY = {
+    "OxigraphSource": ("oxigraph", "pyoxigraph", "oxigraph"),
+    "RdfFileSource": ("rdf", "rdflib", "rdf"),
+    "RdfSource": ("rdf", "rdflib", "rdf"),
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name not in ("RdfFileSource", "RdfSource"):
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    require("rdflib", extra="rdf")
-    from kblam_integrations.sources import rdf
-
-    return getattr(rdf, name)
+    module, package, extra = _LAZY[name]
+    require(package, extra=extra)
+    return getattr(import_module(f"{__name__}.{module}"), name)

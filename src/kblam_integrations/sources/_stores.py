@@ -29,6 +29,7 @@ _RDF_SUFFIXES = (".ttl", ".nt", ".n3", ".nq", ".trig", ".rdf", ".owl", ".jsonld"
 # is not one's). Without a package, the module looks at what an object can do.
 _READERS: tuple[tuple[str | None, str], ...] = (
     ("rdflib", "rdf"),
+    ("pyoxigraph", "oxigraph"),
     ("llama_index.core", "_llama_index"),
 )
 _SUPPORTED = (

@@ -7,14 +7,16 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rdflib import BNode, Dataset, Graph, Literal, URIRef
+import rdflib
+from rdflib import BNode, Dataset, Graph
 from rdflib.graph import DATASET_DEFAULT_GRAPH_ID, ConjunctiveGraph
 from rdflib.term import Node
 
 from kblam.errors import StoreError
-from kblam.knowledge import Triple, value_words, verbalise
+from kblam.knowledge import Triple
 from kblam_integrations.sources._moments import undisturbed
-from kblam_integrations.sources._rdf_labels import Index, Quad
+from kblam_integrations.sources._rdf_facts import facts
+from kblam_integrations.sources._rdf_terms import Literal, Quad, Term
 
 __all__ = ["RDF_SUFFIXES", "RdfFileSource", "RdfSource", "source_of"]
 
@@ -35,10 +37,16 @@ class RdfSource:
 
     Subjects, predicates and objects are named by their label (``rdfs:label``,
     ``skos:prefLabel``, schema.org's ``name``, in this order, in the preferred language), or by
-    the words of their IRI. A triple that only gives something its name is no fact. What hangs
-    on a blank node is told of the node it hangs on: ``ex:Acme ex:address [ ex:city "Ulm" ]``
-    becomes (Acme, address city, Ulm). The items of an RDF list are values one by one. Literals
-    are kept as they are written; of those in several languages, only the preferred.
+    the words of their IRI. A triple that only gives something its name is no fact. The items of
+    an RDF list are values one by one. Literals are kept as they are written; of those in
+    several languages, only the preferred.
+
+    What hangs on a blank node is told of the node it hangs on:
+    ``ex:Acme ex:address [ ex:city "Ulm" ]`` becomes (Acme, address city, Ulm). An amount with a
+    unit, as QUDT, schema.org and others write it, is one value:
+    ``ex:Acme ex:mass [ qudt:numericValue 42 ; qudt:unit unit:KiloGM ]`` becomes (Acme, mass,
+    42 kg), and so does a number whose datatype is a unit. What stands for another statement (RDF
+    1.2's ``rdf:reifies``, or ``rdf:subject`` and its like) is named by that statement.
 
     The IRIs are in the metadata (``subject``, ``predicate``, ``object``), the named graphs of a
     dataset too (``graph``, a list), so that a view can pick a graph.
@@ -63,12 +71,7 @@ class RdfSource:
             StoreError: The graph changed during every one of several tries.
         """
         # rdflib's graphs in memory are read from a copy that they make at once.
-        index = Index(undisturbed(lambda: list(_quads(self._graph))), self._languages)
-        for subject in index.subjects():
-            name = index.name(subject)
-            # A blank node is told of what it hangs on; alone it has no name to be asked by.
-            if name:
-                yield from self._facts(index, subject, name, "", (subject,))
+        yield from facts(undisturbed(lambda: list(_quads(self._graph))), self._languages)
 
     def count(self) -> int:
         """Return how many triples the graph has."""
@@ -80,25 +83,9 @@ class RdfSource:
 
     def _hash(self) -> tuple[int, int]:
         total = 0
-        for quad in _quads(self._graph):
+        for quad in _raw_quads(self._graph):
             total ^= hash(quad)
         return (len(self._graph), total)
-
-    def _facts(
-        self, index: Index, node: Node, name: str, path: str, above: tuple[Node, ...]
-    ) -> Iterator[Triple]:
-        """Yield what the graph says of a node, or of the blank node at the end of a path."""
-        for predicate, value, graphs in index.statements(node):
-            words = f"{path} {index.label(predicate) or verbalise(str(predicate))}".strip()
-            for item in index.items(value):
-                label = index.name(item)
-                if isinstance(item, URIRef) and not index.label(item):
-                    label = value_words(str(predicate), str(item))
-                if label:
-                    origin = _origin(above[0], predicate, item, graphs)
-                    yield Triple(name, words, label, metadata=origin)
-                elif isinstance(item, BNode) and item not in above:
-                    yield from self._facts(index, item, name, words, (*above, item))
 
 
 class RdfFileSource:
@@ -145,6 +132,11 @@ class RdfFileSource:
 
 
 def _quads(graph: Graph) -> Iterator[Quad]:
+    for subject, predicate, value, name in _raw_quads(graph):
+        yield _node(subject), str(predicate), _term(value), None if name is None else str(name)
+
+
+def _raw_quads(graph: Graph) -> Iterator[tuple[Node, Node, Node, Node | None]]:
     """Yield the triples of a graph or of all graphs of a dataset, with the graph's name."""
     if not isinstance(graph, ConjunctiveGraph):
         for subject, predicate, value in graph:
@@ -157,16 +149,14 @@ def _quads(graph: Graph) -> Iterator[Quad]:
         yield subject, predicate, value, None if unnamed else name
 
 
-def _origin(subject: Node, predicate: Node, value: Node, graphs: list[str]) -> dict[str, Any]:
-    """Return where a fact stands in the graph."""
-    metadata: dict[str, Any] = {"predicate": str(predicate)}
-    if not isinstance(subject, BNode):
-        metadata["subject"] = str(subject)
-    if not isinstance(value, (BNode, Literal)):
-        metadata["object"] = str(value)
-    if graphs:
-        metadata["graph"] = graphs
-    return metadata
+def _term(term: Node) -> Term:
+    if isinstance(term, rdflib.Literal):
+        return Literal(str(term), term.language, term.datatype and str(term.datatype))
+    return _node(term)
+
+
+def _node(node: Node) -> str:
+    return f"_:{node}" if isinstance(node, BNode) else str(node)
 
 
 def source_of(kb: Any) -> RdfSource | None:

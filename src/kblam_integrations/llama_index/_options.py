@@ -10,9 +10,11 @@ from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
 from kblam.knowledge import View
 
-__all__ = ["OPTION_NAMES", "checked_view", "merge_options", "stop_strings"]
+__all__ = ["SETTING_NAMES", "checked_view", "merge_options", "stop_strings"]
 
-OPTION_NAMES: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(GenerationOptions))
+_OPTION_NAMES = tuple(f.name for f in dataclasses.fields(GenerationOptions))
+# A form is of one call, the rest are settings of a model too.
+SETTING_NAMES = tuple(name for name in _OPTION_NAMES if name != "constraint")
 
 # What other LlamaIndex models call the same thing.
 _ALIASES = {"max_tokens": "max_new_tokens"}
@@ -51,9 +53,9 @@ def merge_options(defaults: GenerationOptions, arguments: Mapping[str, Any]) -> 
     changes: dict[str, Any] = {}
     for given, value in arguments.items():
         name = _ALIASES.get(given, given)
-        if name not in OPTION_NAMES:
+        if name not in _OPTION_NAMES:
             raise ConfigError(
-                f"KBLaMLLM expects the arguments {sorted([*OPTION_NAMES, *_ALIASES, 'view'])} in "
+                f"KBLaMLLM expects the arguments {sorted([*_OPTION_NAMES, *_ALIASES, 'view'])} in "
                 f"a call, got {given!r}. Remove it, or set it where the model is made."
             )
         if value is not None:

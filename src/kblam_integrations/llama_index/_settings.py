@@ -26,7 +26,7 @@ from kblam.knowledge import KnowledgeStore, View
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
 from kblam_integrations.llama_index._options import (
-    OPTION_NAMES,
+    SETTING_NAMES,
     checked_view,
     merge_options,
     stop_strings,
@@ -191,7 +191,7 @@ class KnowledgeLLMSettings(LLM):
         return kblam if self.kb is None else kblam.attach(as_store(self.kb))
 
     def _options(self, arguments: Mapping[str, Any]) -> GenerationOptions:
-        defaults = {name: getattr(self, name) for name in OPTION_NAMES}
+        defaults = {name: getattr(self, name) for name in SETTING_NAMES}
         return merge_options(GenerationOptions(**defaults), arguments)
 
     def _of_call(self, arguments: Mapping[str, Any]) -> tuple[GenerationOptions, View | None]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kblam import _html
 from kblam.knowledge import Fact
 
 __all__ = ["Answer", "AttentionTrace", "Citation", "ScoredFact", "Usage"]
@@ -57,6 +59,9 @@ class Citation:
             "end": self.end,
             "metadata": dict(self.fact.metadata),
         }
+
+    def _repr_html_(self) -> str:
+        return _html.table([_row(self)], header=_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,19 @@ class Answer:
     def __str__(self) -> str:
         return self.text
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the text with what was copied marked, and the facts it was read from."""
+        spans = [
+            (citation.start, citation.end, citation.fact.statement)
+            for citation in self.citations
+            if citation.start is not None and citation.end is not None
+        ]
+        if self.citations:
+            source = _html.table(map(_row, self.citations), header=_COLUMNS)
+        else:
+            source = _html.note("refused: the facts do not say" if self.refused else "no citation")
+        return _html.box(_html.marked(self.text, spans), source)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values, without the attention trace."""
         return {
@@ -128,3 +146,12 @@ class Answer:
             "seconds": self.seconds,
             "time_to_first_token": self.time_to_first_token,
         }
+
+
+_COLUMNS = ("read from", "share of attention", "source")
+
+
+def _row(citation: Citation) -> tuple[str, str, str]:
+    fact = citation.fact
+    source = ", ".join(f"{key}: {value}" for key, value in fact.metadata.items())
+    return escape(fact.statement), _html.bar(citation.score), _html.note(source)

@@ -1,9 +1,8 @@
-"""``kblam inspect``: what is in a store."""
+"""``kblam inspect``: what is in a store, and what in it would never be read."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from kblam.cli._console import results
 from kblam.cli._stores import open_existing
-from kblam.knowledge import KnowledgeStore
+from kblam.knowledge import KnowledgeStore, StoreReport
 
 __all__ = ["inspect"]
 
@@ -24,28 +23,45 @@ def inspect(
         str, typer.Option(help="Count the facts that this encoder has embedded.")
     ] = "all-MiniLM-L6-v2",
     limit: Annotated[int, typer.Option(min=1, help="Show this many properties.")] = 15,
+    ask: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Ask the default model for so many facts, drawn at random, and show those that "
+            "it does not select.",
+        ),
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Show a store's facts, properties, vectors, size and fingerprint."""
+    """Show a store's facts, properties, doubles, vectors, size and fingerprint."""
     with open_existing(store) as knowledge:
-        summary = _summarise(knowledge, store, encoder)
+        report = knowledge.report()
+        summary = _summarise(knowledge, store, encoder, report)
+        check = None
+        if ask:
+            from kblam.model import KBLaM
+            from kblam.selection_check import check_selection
+
+            model = KBLaM.from_pretrained().attach(knowledge)
+            check = check_selection(model, limit=ask, progress=not as_json)
     if as_json:
+        if check is not None:
+            summary["selection"] = check.to_dict()
         results.print_json(json.dumps(summary))
-    else:
-        _print_summary(summary, limit)
+        return
+    _print_summary(summary, limit)
+    for line in str(report).splitlines()[2:]:  # what the tables do not show
+        results.print(Text(line))
+    if check is not None:
+        results.print(Text(str(check)))
 
 
-def _summarise(knowledge: KnowledgeStore, path: Path, encoder: str) -> dict[str, Any]:
-    entities: set[str] = set()
-    properties: Counter[str] = Counter()
-    for fact in knowledge.facts():
-        entities.add(fact.entity)
-        properties[fact.property] += 1
+def _summarise(
+    knowledge: KnowledgeStore, path: Path, encoder: str, report: StoreReport
+) -> dict[str, Any]:
     return {
         "path": str(path),
-        "facts": len(knowledge),
-        "entities": len(entities),
-        "properties": dict(properties.most_common()),
+        **report.to_dict(),
         "encoder": encoder,
         "embedded": len(knowledge.vectors(encoder)),
         "changes": knowledge.sequence,

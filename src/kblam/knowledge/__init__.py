@@ -9,6 +9,7 @@ from __future__ import annotations
 from kblam.knowledge._reader import Change
 from kblam.knowledge._words import term_words, value_words, verbalise
 from kblam.knowledge.protocols import TextEmbedder, TripleSource, VersionedSource
+from kblam.knowledge.report import StoreReport
 from kblam.knowledge.sources import CsvSource, JsonlSource, ListSource
 from kblam.knowledge.store import KnowledgeStore
 from kblam.knowledge.sync import SyncReport, sync
@@ -24,6 +25,7 @@ __all__ = [
     "JsonlSource",
     "KnowledgeStore",
     "ListSource",
+    "StoreReport",
     "SyncReport",
     "TextEmbedder",
     "Triple",

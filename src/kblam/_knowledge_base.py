@@ -91,7 +91,7 @@ class KnowledgeBase:
             return self._read(view)
 
     def _read(self, view: View | None) -> EncodedFacts:
-        self.store.refresh()
+        self.store.catch_up()
         held = self._facts.get(view)
         current = held is not None and held.fingerprint == self.store.fingerprint
         # Another process may have added a fact between the embedding and the reading.

@@ -19,6 +19,9 @@ Every message says what was expected, what came, and what to do::
     ├── ConstraintError (ValueError)         a schema or grammar that no answer can be held to
     ├── UnsupportedMessageError (ValueError) a chat message holds what the model cannot read
     └── GenerationTimeoutError (TimeoutError)  an answer took longer than allowed
+
+``StaleFactsWarning`` (UserWarning) is given where a source failed and answers go on from what
+the store holds, because the caller chose that.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ __all__ = [
     "PromptTooLongError",
     "RefusedError",
     "SourceError",
+    "StaleFactsWarning",
     "StoreCorruptError",
     "StoreError",
     "UnsupportedMessageError",
@@ -114,6 +118,10 @@ class UnsupportedMessageError(KBLaMError, ValueError):
 
 class GenerationTimeoutError(KBLaMError, TimeoutError):
     """An answer took longer than the caller allowed."""
+
+
+class StaleFactsWarning(UserWarning):
+    """The source of a store cannot be read, and the store answers from what it holds."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:

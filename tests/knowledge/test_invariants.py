@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kblam.knowledge import Fact, FactVectors, KnowledgeStore, ListSource, Triple, sync
+from kblam.knowledge import Fact, FactVectors, KnowledgeStore, ListSource, Triple
 
 entities = st.sampled_from(["Acme", "Borealis", "Cirrus"])
 properties = st.sampled_from(["founder", "hasProduct", "product"])
@@ -104,13 +104,13 @@ class StoreMachine(RuleBasedStateMachine):
         for triple in source:
             wanted.setdefault(key(triple), triple)
         names = {fact.id for fact in self.store}
-        report = sync(self.store, ListSource(source))
+        report = self.store.sync(ListSource(source))
         if not names & {"1", "2"} and not any(triple.id for triple in source):
             assert report.added == len(wanted.keys() - self.model.keys())
             assert report.removed == len(self.model.keys() - wanted.keys())
         for triple in wanted.values():
             assert triple.id is None or key(self.store.get(triple.id)) == key(triple)
-        assert not sync(self.store, ListSource(source))
+        assert not self.store.sync(ListSource(source))
         self.model = {content: dict(triple.metadata) for content, triple in wanted.items()}
 
     def encode(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kblam.errors import FactError, StoreError
-from kblam.knowledge import JsonlSource, KnowledgeStore, ListSource, SyncReport, Triple, sync
+from kblam.knowledge import JsonlSource, KnowledgeStore, ListSource, SyncReport, Triple
 
 
 class Graph:
@@ -32,9 +32,7 @@ class Graph:
 
 def test_sync_is_the_difference(store: KnowledgeStore) -> None:
     store.add([("Acme", "founder", "Ann"), ("Acme", "product", "anvils")])
-    report = sync(
-        store, ListSource([("Acme", "product", "anvils"), ("Acme", "product", "rockets")])
-    )
+    report = store.sync([("Acme", "product", "anvils"), ("Acme", "product", "rockets")])
     assert report == SyncReport(added=1, removed=1)
     assert [fact.value for fact in store] == ["anvils", "rockets"]
     assert [change.op for change in store.journal(since=2)] == ["remove", "add"]
@@ -44,7 +42,7 @@ def test_sync_without_a_difference_writes_nothing(store: KnowledgeStore) -> None
     facts = [Triple("Acme", "founder", "Ann", metadata={"b": 1, "a": 2})] * 2
     store.add(facts)
     before = store.fingerprint
-    assert not sync(store, ListSource(facts))
+    assert not store.sync(ListSource(facts))
     assert store.fingerprint == before
 
 
@@ -53,7 +51,7 @@ def test_sync_updates_in_place(store: KnowledgeStore) -> None:
     store.add([*old, ("Acme", "product", "anvils")])
     new = [Triple("Acme", "founder", "Bo", id="1"), Triple("Acme", "lead", "Bo", id="2")]
     tagged = Triple("Acme", "product", "anvils", metadata={"team": "red"})
-    assert sync(store, ListSource([*new, tagged])) == SyncReport(updated=2)
+    assert store.sync(ListSource([*new, tagged])) == SyncReport(changed=2)
     assert [(fact.id, fact.value) for fact in store][:2] == [("1", "Bo"), ("2", "Bo")]
     assert store.search("anvils")[0].metadata == {"team": "red"}
 
@@ -61,7 +59,7 @@ def test_sync_updates_in_place(store: KnowledgeStore) -> None:
 def test_sync_can_swap_what_ids_name(store: KnowledgeStore) -> None:
     store.add([Triple("Acme", "lead", "Ann", id="1"), Triple("Acme", "lead", "Bo", id="2")])
     swapped = [Triple("Acme", "lead", "Bo", id="1"), Triple("Acme", "lead", "Ann", id="2")]
-    assert sync(store, ListSource(swapped)) == SyncReport(updated=2)
+    assert store.sync(ListSource(swapped)) == SyncReport(changed=2)
     assert [(fact.id, fact.value) for fact in store] == [("1", "Bo"), ("2", "Ann")]
 
 
@@ -70,7 +68,7 @@ def test_a_failing_sync_changes_nothing(store: KnowledgeStore) -> None:
     twice = [Triple("Acme", "lead", "Bo", id="1"), Triple("Acme", "lead", "Cid", id="1")]
     for bad in (twice, [("Acme", "founder", "")]):
         with pytest.raises(FactError):
-            sync(store, ListSource(bad))
+            store.sync(ListSource(bad))
         assert [fact.value for fact in store] == ["Ann"]
         assert store.sequence == 1
 

@@ -6,13 +6,21 @@ the model, so that a changed fact costs one embedding.
 
 from __future__ import annotations
 
+from kblam.knowledge._difference import SyncReport
+from kblam.knowledge._following import Following
 from kblam.knowledge._reader import Change
+from kblam.knowledge._snapshot import Snapshot
 from kblam.knowledge._words import term_words, value_words, verbalise
-from kblam.knowledge.protocols import TextEmbedder, TripleSource, VersionedSource
+from kblam.knowledge.protocols import (
+    JournaledSource,
+    SourceChanges,
+    TextEmbedder,
+    TripleSource,
+    VersionedSource,
+)
 from kblam.knowledge.report import StoreReport
 from kblam.knowledge.sources import CsvSource, JsonlSource, ListSource
 from kblam.knowledge.store import KnowledgeStore
-from kblam.knowledge.sync import SyncReport, sync
 from kblam.knowledge.triple import Fact, Triple, as_triple, inverse
 from kblam.knowledge.vectors import FactVectors
 from kblam.knowledge.view import View
@@ -22,9 +30,13 @@ __all__ = [
     "CsvSource",
     "Fact",
     "FactVectors",
+    "Following",
+    "JournaledSource",
     "JsonlSource",
     "KnowledgeStore",
     "ListSource",
+    "Snapshot",
+    "SourceChanges",
     "StoreReport",
     "SyncReport",
     "TextEmbedder",
@@ -34,7 +46,6 @@ __all__ = [
     "View",
     "as_triple",
     "inverse",
-    "sync",
     "term_words",
     "value_words",
     "verbalise",

@@ -15,7 +15,7 @@ from kblam.knowledge._database import Database
 from kblam.knowledge._rows import COLUMNS, new_fact, read_state, text_hash
 from kblam.knowledge.protocols import TextEmbedder
 
-__all__ = ["encode_facts"]
+__all__ = ["ADVANCE", "INSERT_VECTOR", "checked", "encode_facts", "encoder_number", "lacks_vectors"]
 
 _KEY_LACKS = """
 NOT EXISTS (SELECT 1 FROM embeddings WHERE text = key_text AND encoder = :encoder)
@@ -35,20 +35,27 @@ SELECT {_KEY_LACKS}, {_VALUE_LACKS}, {COLUMNS} FROM facts
 WHERE row IN (SELECT value FROM json_each(:rows))
 """
 # The fact may have been changed or removed while its text was embedded.
-_INSERT = """
+INSERT_VECTOR = """
 INSERT OR IGNORE INTO embeddings (encoder, text, vector)
 SELECT :encoder, :text, :vector
 WHERE EXISTS (SELECT 1 FROM facts WHERE key_text = :text)
    OR EXISTS (SELECT 1 FROM facts WHERE value_text = :text)
 """
-_THROUGH = "UPDATE encoders SET through = max(through, :through) WHERE encoder = :encoder"
+ADVANCE = "UPDATE encoders SET through = max(through, :through) WHERE encoder = :encoder"
+
+
+def lacks_vectors(database: Database, embedder: TextEmbedder) -> bool:
+    """Whether facts may lack this encoder's vectors, which costs one look."""
+    _, through = encoder_number(database, embedder)
+    with database.read() as connection:
+        return read_state(connection).sequence != through
 
 
 def encode_facts(
     database: Database, embedder: TextEmbedder, *, progress: bool, batch_size: int
 ) -> int:
     """Embed the facts that lack vectors; see ``KnowledgeStore.encode``."""
-    encoder, through = _encoder(database, embedder)
+    encoder, through = encoder_number(database, embedder)
     with database.read() as connection:
         sequence = read_state(connection).sequence
         if sequence == through:
@@ -64,11 +71,11 @@ def encode_facts(
             bar.update(len(rows))
     if not pending:
         with database.write() as connection:
-            connection.execute(_THROUGH, {"encoder": encoder, "through": sequence})
+            connection.execute(ADVANCE, {"encoder": encoder, "through": sequence})
     return len(pending)
 
 
-def _encoder(database: Database, embedder: TextEmbedder) -> tuple[int, int]:
+def encoder_number(database: Database, embedder: TextEmbedder) -> tuple[int, int]:
     """Return the encoder's number and how far the facts have its vectors."""
     query = "SELECT encoder, through, dimension FROM encoders WHERE name = ?"
     with database.read() as connection:
@@ -108,10 +115,10 @@ def _encode_rows(
         return
     vectors: npt.NDArray[Any] = np.empty((0, embedder.dimension))
     if texts:
-        vectors = _checked(embedder, embedder.encode(list(texts.values())), len(texts))
+        vectors = checked(embedder, embedder.encode(list(texts.values())), len(texts))
     with database.write() as connection:
         connection.executemany(
-            _INSERT,
+            INSERT_VECTOR,
             (
                 {"encoder": encoder, "text": text, "vector": vector.tobytes()}
                 for text, vector in zip(texts, vectors, strict=True)
@@ -119,7 +126,7 @@ def _encode_rows(
         )
         if through is not None:
             # With the last vectors: a commit waits for the disk.
-            connection.execute(_THROUGH, {"encoder": encoder, "through": through})
+            connection.execute(ADVANCE, {"encoder": encoder, "through": through})
 
 
 def _missing_texts(connection: sqlite3.Connection, encoder: int, rows: list[int]) -> dict[int, str]:
@@ -135,7 +142,7 @@ def _missing_texts(connection: sqlite3.Connection, encoder: int, rows: list[int]
     return texts
 
 
-def _checked(
+def checked(
     embedder: TextEmbedder, vectors: npt.NDArray[Any], count: int
 ) -> npt.NDArray[np.float16]:
     """Return the vectors in half precision, little-endian.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from html import escape
 from itertools import islice
@@ -13,6 +14,8 @@ from kblam import _html
 from kblam.knowledge import _rows
 from kblam.knowledge._check import check_store
 from kblam.knowledge._database import Database
+from kblam.knowledge._snapshot import Snapshot, snapshot_of
+from kblam.knowledge.protocols import SourceChanges
 from kblam.knowledge.report import StoreReport, report
 from kblam.knowledge.triple import Fact
 from kblam.knowledge.vectors import FactVectors, read_vectors
@@ -30,6 +33,10 @@ WHERE (:entity IS NULL OR entity = :entity) AND (:property IS NULL OR property =
   AND (:text IS NULL OR words_occur(entity, property, value, :text)) AND ({VIEW_CLAUSE})
 ORDER BY row LIMIT :limit
 """
+_ALL = f"SELECT {_rows.COLUMNS} FROM facts ORDER BY row"
+_CHANGED_IDS = "SELECT DISTINCT fact_id FROM journal WHERE seq > ? LIMIT ?"
+# Above this share of changed facts, a mirror reads everything as quickly.
+_MANY = 1 / 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,13 @@ class StoreReader:
         """Return the facts with these identifiers in this order, as of one state."""
         with self._database.read() as connection:
             return [_rows.get(connection, name) for name in ids]
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Return a context manager that gives the facts as they are now, whatever is written.
+
+        Until it is left, a file cannot shrink by what is written to it meanwhile.
+        """
+        return snapshot_of(self._database)
 
     def facts(self, view: View | None = None) -> Iterator[Fact]:
         """Iterate over a view's facts in the order they were added.
@@ -188,6 +202,47 @@ class StoreReader:
             if len(page) < _PAGE:
                 return
             since = page[-1][0]
+
+    # What a store is as the source of another: see ``TripleSource`` and its kin.
+
+    def triples(self) -> Iterator[Fact]:
+        """Iterate over all facts as they are now, whatever is written meanwhile."""
+        with self._database.read() as connection:
+            found = connection.execute(_ALL)
+            if not self._database.in_memory:
+                yield from map(_rows.new_fact, found)
+                return
+            rows = found.fetchall()  # the one connection is for all threads
+        yield from map(_rows.new_fact, rows)
+
+    def state(self) -> Hashable:
+        """Return which store this is, and which of its states."""
+        with self._database.read() as connection:
+            return _rows.read_state(connection)
+
+    def changes(self, since: Hashable) -> SourceChanges | None:
+        """Return what changed after a state, None where that is a large part of the store.
+
+        Args:
+            since: What :meth:`state` returned, of this store.
+        """
+        with self._database.read() as connection:
+            now = _rows.read_state(connection)
+            if not isinstance(since, _rows.State) or since.store != now.store:
+                return None
+            if since.sequence > now.sequence:
+                return None  # the store was restored from a copy
+            total = connection.execute("SELECT count(*) FROM facts").fetchone()[0]
+            most = max(_PAGE, int(_MANY * total))
+            names = connection.execute(_CHANGED_IDS, (since.sequence, most + 1)).fetchall()
+            if len(names) > most:
+                return None
+            found = {name: _rows.get(connection, name) for (name,) in names}
+        return SourceChanges(
+            changed=[fact for fact in found.values() if fact is not None],
+            removed=[name for name, fact in found.items() if fact is None],
+            state=now,
+        )
 
     def check(self) -> None:
         """Look at every page and every row of the store, which takes a while.

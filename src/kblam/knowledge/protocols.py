@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
 from kblam.knowledge.triple import Triple
 
-__all__ = ["TextEmbedder", "TripleSource", "VersionedSource"]
+__all__ = ["JournaledSource", "SourceChanges", "TextEmbedder", "TripleSource", "VersionedSource"]
 
 
 @runtime_checkable
@@ -54,4 +55,38 @@ class VersionedSource(TripleSource, Protocol):
 
     def state(self) -> Hashable:
         """Return a token that is equal for equal content."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChanges:
+    """What became of a source since an earlier state.
+
+    Attributes:
+        changed: What was added or changed, as it is now. Each triple has an identifier.
+        removed: The identifiers of what is gone, whether it was there at that state or not.
+        state: The state that this leads to; the next call starts from it.
+    """
+
+    changed: Collection[Triple]
+    removed: Collection[str]
+    state: Hashable
+
+
+@runtime_checkable
+class JournaledSource(VersionedSource, Protocol):
+    """A source that can tell what changed: a mirror need not read the rest again.
+
+    All its triples have identifiers, no two of them the same, and no two triples say the same.
+    """
+
+    def changes(self, since: Hashable) -> SourceChanges | None:
+        """Return what changed after a state.
+
+        Args:
+            since: What :meth:`state` or an earlier call returned.
+
+        Returns:
+            None where the source cannot tell, or reading it all costs less.
+        """
         ...

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from tqdm.auto import tqdm
 
 from kblam.errors import FactError, StoreError
 from kblam.knowledge import _rows
 from kblam.knowledge._database import Database
-from kblam.knowledge._encode import encode_facts
-from kblam.knowledge._reader import StoreReader
-from kblam.knowledge.protocols import TextEmbedder, TripleSource, VersionedSource
-from kblam.knowledge.sources import ListSource, TripleLike
-from kblam.knowledge.sync import SyncReport, sync
-from kblam.knowledge.triple import Triple
+from kblam.knowledge._live import LiveStore, Source, as_source
+from kblam.knowledge._synchronise import triples_of
+from kblam.knowledge.sources import TripleLike
 
 __all__ = ["KnowledgeStore"]
 
-Source = TripleSource | Iterable[TripleLike]
 
-
-class KnowledgeStore(StoreReader):
+class KnowledgeStore(LiveStore):
     """Facts with half-precision vectors in one SQLite file.
 
     A store may be used by many threads, and its file by many processes: readers never wait and
@@ -43,10 +35,6 @@ class KnowledgeStore(StoreReader):
 
     def __init__(self, path: str | Path = ":memory:") -> None:
         super().__init__(Database(path))
-        self._encoding = threading.Lock()
-        self._refreshing = threading.Lock()
-        self._synced: Hashable = None
-        self.source: TripleSource | None = None
 
     @classmethod
     def from_source(
@@ -85,10 +73,10 @@ class KnowledgeStore(StoreReader):
             FactError: An item is no fact, or its identifier is taken by another fact. None of
                 the triples is then added.
         """
-        source = _as_source(triples)
+        source = as_source(triples)
         total = source.count() if progress else None
         bar = tqdm(
-            source.triples(), total=total, desc="Adding", unit=" facts", disable=not progress
+            triples_of(source), total=total, desc="Adding", unit=" facts", disable=not progress
         )
         with self._database.write() as connection:
             return _rows.add(connection, bar)
@@ -112,7 +100,7 @@ class KnowledgeStore(StoreReader):
             FactError: An item is no fact. The store is then unchanged.
         """
         with self._database.write() as connection:
-            return _rows.upsert(connection, _as_source(triples).triples())
+            return _rows.upsert(connection, triples_of(as_source(triples)))
 
     def remove(
         self, *, id: str | None = None, entity: str | None = None, property: str | None = None
@@ -130,72 +118,9 @@ class KnowledgeStore(StoreReader):
         with self._database.write() as connection:
             return _rows.remove(connection, id, entity, property)
 
-    def encode(
-        self, embedder: TextEmbedder, *, progress: bool = False, batch_size: int = 2048
-    ) -> int:
-        """Embed the facts that have no vectors of this encoder yet.
-
-        No lock is held while texts are embedded, and every batch is written as soon as it is
-        done: what was embedded before an interruption is not embedded again. Equal texts are
-        embedded once.
-
-        Args:
-            embedder: Embeds the texts; the vectors are kept under its name.
-            progress: Show a progress bar.
-            batch_size: How many facts are embedded and written together.
-
-        Returns:
-            How many facts lacked vectors.
-
-        Raises:
-            StoreError: The encoder's vectors have the wrong shape, or are not finite.
-        """
-        with self._encoding:
-            return encode_facts(self._database, embedder, progress=progress, batch_size=batch_size)
-
-    def follow(self, source: TripleSource) -> SyncReport:
-        """Make the store a mirror of a source, for :meth:`refresh` to bring up to date.
-
-        What else is written to such a store is lost at the next refresh. A mirror in a file
-        stays one: follow the source again when it is opened, and the vectors of all facts that
-        did not change meanwhile are there.
-
-        Args:
-            source: What the store is to hold, no more and no less.
-
-        Raises:
-            FactError: The source holds something that is no fact. The store is unchanged.
-            StoreError: The store holds facts of its own, which would be removed.
-        """
-        with self._database.write() as connection:
-            if not _rows.mark_as_mirror(connection):
-                raise StoreError(
-                    f"The knowledge store {self._database.name} holds facts of its own, which "
-                    "following a source would remove. Give the mirror a new path, or add the "
-                    "source's triples with add."
-                )
-        self.source, self._synced = source, None
-        return self.refresh()
-
-    def refresh(self) -> SyncReport:
-        """Bring the store up to date with the source that it follows, if there is one.
-
-        Where the source can tell that nothing changed (:class:`VersionedSource`), this costs
-        no more than asking it; else the source is read and compared.
-        """
-        if self.source is None:
-            return SyncReport()
-        with self._refreshing:
-            # Taken before reading: a change during the reading is found the next time.
-            state = self.source.state() if isinstance(self.source, VersionedSource) else None
-            if state is not None and state == self._synced:
-                return SyncReport()
-            report = sync(self, self.source)
-            self._synced = state
-        return report
-
     def close(self) -> None:
-        """Close the store; what is committed stays."""
+        """Stop following and close the store; what is committed stays."""
+        self.unfollow()
         self._database.close()
 
     def __deepcopy__(self, memo: object) -> KnowledgeStore:
@@ -225,17 +150,3 @@ class KnowledgeStore(StoreReader):
         if self._database.closed:
             return f"KnowledgeStore({self._database.name!r}, closed)"
         return f"KnowledgeStore({self._database.name!r}, {len(self)} facts)"
-
-
-def _as_source(triples: Any) -> TripleSource:
-    if isinstance(triples, TripleSource):
-        return triples
-    single = isinstance(triples, (Triple, Mapping, str, bytes)) or _is_plain_triple(triples)
-    if isinstance(triples, Iterable) and not single:
-        # Copied: what is read while the store is written must not depend on the store.
-        return ListSource(triples)
-    return ListSource([triples])  # which also says what a fact must be
-
-
-def _is_plain_triple(item: Any) -> bool:
-    return isinstance(item, tuple) and len(item) == 3 and all(isinstance(p, str) for p in item)

@@ -125,13 +125,13 @@ class KBLaMChat(KnowledgeChatSettings):
     def generate(self, *args: Any, **kwargs: Any) -> LLMResult:
         """Reply to conversations, as :meth:`invoke` and others do underneath."""
         if self._is_cached() and self._kblam.store is not None:
-            self._kblam.store.refresh()
+            self._kblam.store.catch_up()
         return super().generate(*args, **kwargs)
 
     async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
         """Like :meth:`generate`, while the event loop stays free."""
         if self._is_cached() and self._kblam.store is not None:
-            await asyncio.to_thread(self._kblam.store.refresh)
+            await asyncio.to_thread(self._kblam.store.catch_up)
         return await super().agenerate(*args, **kwargs)
 
     def _is_cached(self) -> bool:

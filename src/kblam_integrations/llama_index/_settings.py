@@ -112,7 +112,7 @@ class KnowledgeLLMSettings(LLM):
         store = self._kblam.store
         if store is None:
             return None
-        store.refresh()
+        store.catch_up()
         return store.fingerprint
 
     @computed_field  # type: ignore[prop-decorator]

@@ -1,0 +1,94 @@
+"""Vectors for facts that are about to be written, so that no reader has to wait for them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from itertools import islice
+
+from kblam.knowledge._database import Database
+from kblam.knowledge._difference import Difference
+from kblam.knowledge._encode import ADVANCE, INSERT_VECTOR, checked, encoder_number
+from kblam.knowledge._rows import State, text_hash
+from kblam.knowledge._stage import Stage, Stopped
+from kblam.knowledge.protocols import TextEmbedder
+
+__all__ = ["embed_ahead", "write_vectors"]
+
+# Facts embedded at a time: whoever asks meanwhile waits for the encoder no longer than that.
+_BATCH = 64
+_HELD = """
+SELECT text, vector FROM embeddings
+WHERE text IN (SELECT value FROM json_each(:texts)) AND encoder = :encoder
+"""
+
+
+def embed_ahead(
+    database: Database,
+    stage: Stage,
+    found: Difference,
+    embedder: TextEmbedder,
+    stopped: Callable[[], bool],
+) -> int:
+    """Embed the facts that a store will have, outside of any transaction.
+
+    Args:
+        database: The store.
+        stage: Has the facts, and is given their vectors.
+        found: Which facts the store lacks.
+        embedder: Embeds their texts.
+        stopped: Asked before each batch.
+
+    Returns:
+        How many facts lacked vectors.
+
+    Raises:
+        Stopped: ``stopped`` said so.
+        StoreError: The encoder's vectors have the wrong shape, or are not finite.
+    """
+    encoder, _ = encoder_number(database, embedder)
+    lacking = 0
+    numbers = iter(found.insert)
+    while batch := [stage.triple(number) for number in islice(numbers, _BATCH)]:
+        if stopped():
+            raise Stopped
+        pairs = [(triple.key_text, triple.value_text) for triple in batch]
+        texts = {text_hash(text): text for pair in pairs for text in pair}
+        with database.read() as connection:
+            parameters = {"texts": json.dumps(list(texts)), "encoder": encoder}
+            held = dict(connection.execute(_HELD, parameters).fetchall())
+        missing = {hashed: text for hashed, text in texts.items() if hashed not in held}
+        lacking += sum(not missing.keys().isdisjoint(map(text_hash, pair)) for pair in pairs)
+        if missing:
+            vectors = checked(embedder, embedder.encode(list(missing.values())), len(missing))
+            rows = (vector.tobytes() for vector in vectors)
+            stage.keep_vectors(encoder, zip(missing, rows, strict=True))
+        if found.remove:
+            # A text's vector goes with the last fact that has the text, before the next comes.
+            stage.keep_vectors(encoder, held.items())
+    return lacking
+
+
+def write_vectors(
+    connection: sqlite3.Connection, stage: Stage, before: State | None, now: State
+) -> None:
+    """Write the vectors that were made ahead, after their facts, in the same transaction.
+
+    Args:
+        connection: Inside the write transaction.
+        stage: Has the vectors.
+        before: The state that they were made for; None where the store is another by now.
+        now: The state after the facts were written.
+    """
+    encoders = set()
+    for encoder, text, vector in stage.vectors():
+        encoders.add(encoder)
+        connection.execute(INSERT_VECTOR, {"encoder": encoder, "text": text, "vector": vector})
+    if before is None:
+        return
+    for encoder in encoders:
+        # Where every fact had vectors before, every fact has them now.
+        query = "SELECT through FROM encoders WHERE encoder = ?"
+        if connection.execute(query, (encoder,)).fetchone() == (before.sequence,):
+            connection.execute(ADVANCE, {"encoder": encoder, "through": now.sequence})

@@ -1,0 +1,215 @@
+"""Making a store say what its source says, no more and no less."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Collection, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from kblam.errors import KBLaMError, SourceError
+from kblam.knowledge._ahead import embed_ahead, write_vectors
+from kblam.knowledge._database import Database
+from kblam.knowledge._difference import (
+    Difference,
+    SyncReport,
+    apply,
+    apply_changes,
+    difference,
+)
+from kblam.knowledge._rows import State, read_state
+from kblam.knowledge._stage import Stage, Stopped, opened_stage
+from kblam.knowledge.protocols import JournaledSource, TextEmbedder, TripleSource, VersionedSource
+from kblam.knowledge.triple import Triple, as_triple
+
+__all__ = ["SyncReport", "Synchroniser", "triples_of"]
+
+_USERINFO = re.compile(r"(?<=//)[^/@\s]+@")
+
+
+@dataclass(frozen=True)
+class _Synced:
+    """What a store held when it last held what a source says.
+
+    Attributes:
+        source: The source.
+        state: The source's state then.
+        store: The store's state then.
+    """
+
+    source: TripleSource
+    state: Hashable
+    store: State
+
+
+class Synchroniser:
+    """Synchronises one store, one source at a time.
+
+    Args:
+        database: The store.
+        embedders: Those that the store's facts have vectors of, as far as is known.
+    """
+
+    def __init__(
+        self, database: Database, embedders: Callable[[], Collection[TextEmbedder]]
+    ) -> None:
+        self._database = database
+        self._embedders = embedders
+        self._lock = threading.Lock()
+        self._synced: _Synced | None = None
+
+    def sync(
+        self,
+        source: TripleSource,
+        *,
+        allow_empty: bool,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> SyncReport:
+        """Do as little as is needed; see ``KnowledgeStore.sync``.
+
+        Raises:
+            Stopped: ``stopped`` said so; the store is as it was.
+        """
+        with self._lock:
+            # Taken before reading: a change during the reading is found the next time.
+            state = _state_of(source)
+            last = self._synced
+            if last is not None and (last.source is not source or state is None):
+                last = None
+            if last is not None and last.state == state:
+                with self._database.read() as connection:
+                    if read_state(connection) == last.store:
+                        return SyncReport()
+            done = None if last is None else self._by_journal(source, last)
+            if done is None:
+                done = self._by_difference(source, state, allow_empty, stopped)
+            report, self._synced = done
+        return report
+
+    def _by_journal(self, source: TripleSource, last: _Synced) -> tuple[SyncReport, _Synced] | None:
+        """Do what a source's journal says; None where it does not say, or not for this store."""
+        if not isinstance(source, JournaledSource):
+            return None
+        with _reading(source):
+            changes = source.changes(last.state)
+        if changes is None:
+            return None
+        with self._database.write() as connection:
+            if read_state(connection) != last.store:
+                return None  # something else wrote to the store
+            report = apply_changes(connection, changes.changed, changes.removed)
+            return report, _Synced(source, changes.state, read_state(connection))
+
+    def _by_difference(
+        self,
+        source: TripleSource,
+        state: Hashable,
+        allow_empty: bool,
+        stopped: Callable[[], bool],
+    ) -> tuple[SyncReport, _Synced]:
+        with opened_stage() as stage:
+            stage.fill(triples_of(source), stopped)
+            with self._database.read() as connection:
+                found = difference(connection, stage)
+            if not stage.count and found and not allow_empty:
+                _expect_empty(source, len(found.remove))
+            if not found:
+                return SyncReport(), _Synced(source, state, found.state)
+            embedded = self._embed(stage, found, stopped)
+            report, now = self._write(stage, found, stopped)
+        report = SyncReport(report.added, report.removed, report.changed, embedded)
+        return report, _Synced(source, state, now)
+
+    def _embed(self, stage: Stage, found: Difference, stopped: Callable[[], bool]) -> int:
+        if not found.state.digest:
+            # Nobody reads an empty store: its facts come first, so that what is embedded of
+            # them is kept whatever happens.
+            return 0
+        counts = [
+            embed_ahead(self._database, stage, found, embedder, stopped)
+            for embedder in self._embedders()
+        ]
+        return max(counts, default=0)
+
+    def _write(
+        self, stage: Stage, found: Difference, stopped: Callable[[], bool]
+    ) -> tuple[SyncReport, State]:
+        with self._database.write() as connection:
+            if stopped():
+                raise Stopped
+            before: State | None = found.state
+            if read_state(connection) != before:
+                # Somebody else has written since.
+                found, before = difference(connection, stage), None
+            report = apply(connection, stage, found)
+            now = read_state(connection)
+            write_vectors(connection, stage, before, now)
+        return report, now
+
+
+@contextmanager
+def _reading(source: object) -> Iterator[None]:
+    """Raise what a source raises as an error of this library.
+
+    Raises:
+        SourceError: The block raised an error that is not of this library.
+    """
+    try:
+        yield
+    except KBLaMError:
+        raise
+    except Exception as error:  # whatever the packages and servers behind it have
+        raise _source_error(source, error) from error
+
+
+def _source_error(source: object, error: Exception) -> SourceError:
+    """Return the error for a source that could not be read.
+
+    Args:
+        source: Only its type is named: its address may hold a password.
+        error: What it raised.
+    """
+    said = _USERINFO.sub("***@", f"{type(error).__name__}: {error}")
+    return SourceError(
+        f"A source of facts ({type(source).__name__}) could not be read: {said:.500}. The store is "
+        "as it was. See that the source is there and reachable, then try again."
+    )
+
+
+def triples_of(source: TripleSource) -> Iterator[Triple]:
+    """Read every triple of a source.
+
+    Raises:
+        SourceError: It could not be read.
+        FactError: It gave something that is no fact.
+    """
+    with _reading(source):
+        for triple in source.triples():
+            given: object = triple
+            # A source written by hand may give tuples.
+            yield triple if isinstance(given, Triple) else as_triple(triple)
+
+
+def _state_of(source: TripleSource) -> Hashable:
+    if not isinstance(source, VersionedSource):
+        return None
+    with _reading(source):
+        return source.state()
+
+
+def _expect_empty(source: TripleSource, count: int) -> None:
+    """Refuse to empty a store because a source gave nothing, unless it says that it is empty.
+
+    Raises:
+        SourceError: It does not.
+    """
+    with _reading(source):
+        said = source.count()
+    if said != 0:
+        raise SourceError(
+            f"A source of facts ({type(source).__name__}) gave none, while the store holds "
+            f"{count:,} of it, and it does not say that it is empty. The store is as it was. See "
+            "what became of the source. If it is meant to be empty: "
+            "store.sync(source, allow_empty=True)."
+        )

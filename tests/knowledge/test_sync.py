@@ -1,4 +1,4 @@
-"""A store that mirrors a source."""
+"""A store that says what its source says."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from kblam.errors import FactError, StoreError
-from kblam.knowledge import JsonlSource, KnowledgeStore, ListSource, SyncReport, Triple
+from kblam.errors import FactError, SourceError, StoreError
+from kblam.knowledge import (
+    JournaledSource,
+    JsonlSource,
+    KnowledgeStore,
+    ListSource,
+    SourceChanges,
+    SyncReport,
+    Triple,
+    VersionedSource,
+)
 
 
 class Graph:
@@ -129,3 +138,172 @@ def test_a_file_is_read_again_when_it_was_written(tmp_path: Path, store: Knowled
     assert not store.refresh()
     path.write_text('{"entity": "Acme", "property": "founder", "value": "Bo Ek"}\n')
     assert store.refresh() == SyncReport(added=1, removed=1)
+
+
+def test_what_is_no_source_yet_is_taken_too(store: KnowledgeStore) -> None:
+    assert store.sync(("Acme", "founder", "Ann")) == SyncReport(added=1)
+    assert store.sync({"entity": "Acme", "property": "founder", "value": "Bo"}).removed == 1
+    assert store.sync(fact for fact in [("Acme", "founder", "Bo")]) == SyncReport()
+
+    class Tuples:
+        def triples(self) -> Iterator[tuple[str, str, str]]:
+            yield ("Acme", "founder", "Cid")
+
+        def count(self) -> int | None:
+            return None
+
+    assert store.sync(Tuples()) == SyncReport(added=1, removed=1)
+
+
+def test_a_source_that_can_tell_is_read_once(store: KnowledgeStore) -> None:
+    graph = Graph(("Acme", "founder", "Ann"))
+    assert isinstance(graph, VersionedSource)
+    store.sync(graph)
+    assert store.sync(graph) == SyncReport()
+    assert graph.reads == 1
+    # What somebody else did to the store is noticed all the same.
+    store.add(("Acme", "product", "anvils"))
+    assert store.sync(graph) == SyncReport(removed=1)
+    assert graph.reads == 2
+    other = Graph(("Acme", "founder", "Bo"))
+    assert store.sync(other) == SyncReport(added=1, removed=1)
+    assert store.sync(graph) == SyncReport(added=1, removed=1)
+
+
+def test_only_what_is_new_is_embedded_and_nobody_waits_for_it(store, embedder) -> None:
+    facts = [("Acme", "founder", "Ann"), ("Acme", "product", "anvils")]
+    assert store.sync(facts, encoder=embedder).embedded == 2
+    assert store.vectors(embedder.name).pending == ()
+    embedder.seen.clear()
+    assert store.sync(facts, encoder=embedder) == SyncReport()
+    assert embedder.seen == []
+    # Known from now on; a text that a fact had before is not embedded again.
+    report = store.sync([facts[0], ("Acme", "product", "rockets"), ("Acme", "lead", "Ann")])
+    assert report == SyncReport(added=2, removed=1)
+    assert report.embedded == 2
+    assert embedder.seen == ["rockets", "the lead of Acme"]
+    vectors = store.vectors(embedder.name)
+    assert vectors.pending == ()
+    assert len(vectors) == 3
+    assert store.encode(embedder) == 0
+    store.check()
+
+
+def test_an_encoder_that_fails_leaves_the_store_as_it_was(store, embedder) -> None:
+    store.sync([("Acme", "founder", "Ann")], encoder=embedder)
+    before = store.fingerprint
+    embedder.encode = lambda texts: [[float("nan")] * embedder.dimension] * len(texts)
+    with pytest.raises(StoreError, match="NaN"):
+        store.sync([("Acme", "founder", "Bo")])
+    assert store.fingerprint == before
+
+
+class Gone:
+    """A source that was reachable once."""
+
+    def triples(self) -> Iterator[Triple]:
+        yield Triple("Acme", "founder", "Bo")
+        raise TimeoutError("http://ann:hunter2@example.org/sparql did not answer in 30 s")
+
+    def count(self) -> int | None:
+        return None
+
+
+def test_a_source_that_fails_leaves_the_store_as_it_was(store: KnowledgeStore) -> None:
+    store.add(("Acme", "founder", "Ann"))
+    for use in (store.sync, store.add, store.upsert):
+        with pytest.raises(
+            SourceError, match=r"Gone.*TimeoutError.*did not answer.*as it was"
+        ) as e:
+            use(Gone())
+        assert "hunter2" not in str(e.value)
+        assert [fact.value for fact in store] == ["Ann"]
+
+
+def test_a_file_that_vanished_is_named(tmp_path: Path, store: KnowledgeStore) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text('{"entity": "Acme", "property": "founder", "value": "Ann"}\n')
+    store.follow(JsonlSource(path))
+    path.unlink()
+    with pytest.raises(StoreError, match=r"facts\.jsonl"):
+        store.refresh()
+    assert len(store) == 1
+
+
+def test_a_source_that_suddenly_gives_nothing_does_not_empty_a_store(tmp_path, store) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text('{"entity": "Acme", "property": "founder", "value": "Ann"}\n')
+    source = JsonlSource(path)
+    store.follow(source)
+    path.write_text("")
+    with pytest.raises(SourceError, match=r"gave none, while the store holds 1 .*allow_empty"):
+        store.refresh()
+    assert len(store) == 1
+    assert store.sync(source, allow_empty=True) == SyncReport(removed=1)
+    assert not store.refresh()
+
+
+def test_a_source_that_says_it_is_empty_empties_a_store(store: KnowledgeStore) -> None:
+    graph = Graph(("Acme", "founder", "Ann"))
+    store.follow(graph)
+    graph.held, graph.version = [], 1
+    assert store.refresh() == SyncReport(removed=1)
+
+
+def test_a_store_is_the_source_of_another(store: KnowledgeStore) -> None:
+    with KnowledgeStore() as origin:
+        assert isinstance(origin, JournaledSource)
+        origin.add([Triple("Acme", "lead", "Ann", id="1"), Triple("Acme", "lead", "Bo", id="2")])
+        origin.add(("Acme", "product", f"anvil {i}") for i in range(50))
+        assert store.follow(origin) == SyncReport(added=52)
+        assert store.refresh() == SyncReport()
+        # Only the journal is read from now on.
+        origin.triples = None
+        origin.upsert([Triple("Acme", "lead", "Bo", id="1"), Triple("Acme", "lead", "Ann", id="2")])
+        origin.remove(id=origin.search("anvil 7")[0].id)
+        origin.add([Triple("Acme", "office", "Ghent", metadata={"team": "red"})])
+        assert store.refresh() == SyncReport(added=1, removed=1, changed=2)
+        assert {fact.id: fact for fact in store} == {fact.id: fact for fact in origin}
+        origin.add(("Acme", "office", "Bruges"))
+        origin.remove(property="office")
+        assert store.refresh() == SyncReport(removed=1)
+        store.check()
+
+
+def test_a_journal_is_not_enough_where_something_else_was_written(store: KnowledgeStore) -> None:
+    with KnowledgeStore() as origin:
+        origin.add([("Acme", "lead", "Ann"), ("Acme", "office", "Ghent")])
+        store.follow(origin)
+        store.remove(entity="Acme")
+        assert store.refresh() == SyncReport(added=2)
+        origin.add(("Acme", "office", "Bruges"))
+        store.add(("Acme", "office", "Rome"))
+        assert store.refresh() == SyncReport(added=1, removed=1)
+
+
+def test_a_store_tells_its_changes(store: KnowledgeStore) -> None:
+    store.add([Triple("Acme", "lead", "Ann", id="1"), Triple("Acme", "lead", "Bo", id="2")])
+    before = store.state()
+    assert store.changes(before) == SourceChanges([], [], before)
+    store.remove(id="1")
+    store.upsert(Triple("Acme", "lead", "Cid", id="2"))
+    changes = store.changes(before)
+    assert changes is not None
+    assert [fact.value for fact in changes.changed] == ["Cid"]
+    assert changes.removed == ["1"]
+    assert changes.state == store.state()
+    with KnowledgeStore() as other:
+        assert other.changes(before) is None
+    store.add(("Acme", "part", str(i)) for i in range(3000))
+    assert store.changes(before) is None  # everything is read as quickly
+
+
+def test_a_store_is_read_as_it_is_at_one_moment(tmp_path: Path) -> None:
+    with KnowledgeStore(tmp_path / "facts.db") as store:
+        store.add(("Acme", "part", str(i)) for i in range(10))
+        seen = []
+        for fact in store.triples():
+            seen.append(fact.value)
+            store.remove(entity="Acme")
+            store.add(("Acme", "other part", "x"))
+        assert seen == [str(i) for i in range(10)]

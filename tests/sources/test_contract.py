@@ -15,7 +15,7 @@ from rdflib import RDFS, Dataset, Graph, Literal, Namespace, URIRef
 from source_contract import SourceContract, VanishingSourceContract
 from source_world import Relation, World, camel, snake, words
 
-from kblam.knowledge import KnowledgeStore, ListSource, SyncReport, TripleSource, sync
+from kblam.knowledge import KnowledgeStore, ListSource, SyncReport, TripleSource
 from kblam_integrations.sources import as_store
 
 EX = Namespace("http://example.org/")
@@ -40,7 +40,7 @@ class TestList(SourceContract):
         return ListSource(kb)
 
     def refresh(self, store: KnowledgeStore, kb: list[Any]) -> SyncReport:
-        return sync(store, ListSource(kb))
+        return store.sync(ListSource(kb))
 
 
 class FileContract(VanishingSourceContract):

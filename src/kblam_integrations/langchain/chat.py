@@ -80,7 +80,7 @@ class KBLaMChat(KnowledgeChatSettings):
         WeightsNotFoundError: The model, the adapter or the encoder is not found.
         AdapterMismatchError: The adapter was trained for another model or encoder.
 
-    Example:
+    Examples:
         >>> chat = KBLaMChat(kb=[("Ada Lovelace", "birthplace", "London")])
         >>> reply = chat.invoke("Where was Ada Lovelace born?")
         >>> reply.response_metadata["citations"][0]["value"]

@@ -54,7 +54,7 @@ class KBLaMChatEngine(BaseChatEngine):
         system_prompt: Said before every conversation; None takes the model's.
         callback_manager: Of the engine; None takes the model's.
 
-    Example:
+    Examples:
         >>> engine = KBLaMChatEngine.from_index(index)
         >>> engine.chat("Who runs Monell Chemical Senses Center?").source_nodes[0].text
         'The director of Monell Chemical Senses Center is ...'

@@ -68,7 +68,7 @@ class KBLaMLLM(KnowledgeLLMSettings):
         WeightsNotFoundError: The model, the adapter or the encoder is not found.
         AdapterMismatchError: The adapter was trained for another model or encoder.
 
-    Example:
+    Examples:
         >>> llm = KBLaMLLM(kb=[("Ada Lovelace", "birthplace", "London")])
         >>> llm.complete("Where was Ada Lovelace born?").raw["citations"][0]["value"]
         'London'

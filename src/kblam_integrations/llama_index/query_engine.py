@@ -50,7 +50,7 @@ class KBLaMQueryEngine(BaseQueryEngine):
         streaming: Whether queries return a ``StreamingResponse``.
         callback_manager: Of the queries; None takes the model's.
 
-    Example:
+    Examples:
         >>> engine = KBLaMQueryEngine.from_index(index)
         >>> response = engine.query("Who runs Monell Chemical Senses Center?")
         >>> [node.text for node in response.source_nodes]

@@ -37,7 +37,7 @@ class KBLaMRetriever(BaseRetriever):
     Raises:
         ConfigError: ``similarity_top_k`` is no positive number.
 
-    Example:
+    Examples:
         >>> retriever = KBLaMRetriever.from_index(index, similarity_top_k=2)
         >>> [node.text for node in retriever.retrieve("Who runs Monell Chemical Senses Center?")]
         ['The director of Monell Chemical Senses Center is ...', ...]

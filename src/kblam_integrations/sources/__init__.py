@@ -16,6 +16,7 @@ from kblam_integrations.sources.simple_property_graph import SimplePropertyGraph
 if TYPE_CHECKING:
     from kblam_integrations.sources.oxigraph import OxigraphSource
     from kblam_integrations.sources.rdf import RdfFileSource, RdfSource
+    from kblam_integrations.sources.sql import SqlSource
 
 __all__ = [
     "OxigraphSource",
@@ -23,6 +24,7 @@ __all__ = [
     "RdfSource",
     "SimpleGraphSource",
     "SimplePropertyGraphSource",
+    "SqlSource",
     "as_store",
 ]
 
@@ -31,6 +33,7 @@ _LAZY = {
     "OxigraphSource": ("oxigraph", "pyoxigraph", "oxigraph"),
     "RdfFileSource": ("rdf", "rdflib", "rdf"),
     "RdfSource": ("rdf", "rdflib", "rdf"),
+    "SqlSource": ("sql", "sqlalchemy", "sql"),
 }
 
 

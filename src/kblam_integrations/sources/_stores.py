@@ -31,6 +31,7 @@ _READERS: tuple[tuple[str | None, str], ...] = (
     ("rdflib", "rdf"),
     ("pyoxigraph", "oxigraph"),
     ("llama_index.core", "_llama_index"),
+    ("sqlalchemy", "sql"),
 )
 _SUPPORTED = (
     "a KnowledgeStore; triples, tuples (entity, property, value) or mappings with these keys; a "
@@ -65,6 +66,12 @@ def as_store(kb: Any, *, path: str | Path = _IN_MEMORY, follow: bool = True) -> 
     copying = str(path) != _IN_MEMORY
     if isinstance(kb, KnowledgeStore):
         return KnowledgeStore.from_source(kb, path) if copying else kb
+    if isinstance(kb, str) and "://" in kb:
+        # Not shown whole: it may hold a password.
+        raise UnsupportedSourceError(
+            f"The address {kb.partition('://')[0]}:... does not say which facts are meant. Pass a "
+            "source: SqlSource(url, 'people', entity='name') for a database."
+        )
     if isinstance(kb, (str, Path)):
         return _from_file(Path(kb), path, follow=follow and not copying)
     source = _source_of(kb)

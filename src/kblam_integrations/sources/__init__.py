@@ -10,16 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 from kblam.errors import require
 from kblam_integrations.sources._stores import as_store
+from kblam_integrations.sources.graph_documents import GraphDocumentSource
+from kblam_integrations.sources.property_graph import PropertyGraphSource
 from kblam_integrations.sources.simple_graph import SimpleGraphSource
 from kblam_integrations.sources.simple_property_graph import SimplePropertyGraphSource
 
 if TYPE_CHECKING:
+    from kblam_integrations.sources.cypher import CypherSource
+    from kblam_integrations.sources.ladybug import LadybugSource
+    from kblam_integrations.sources.networkx import NetworkxSource
     from kblam_integrations.sources.oxigraph import OxigraphSource
     from kblam_integrations.sources.rdf import RdfFileSource, RdfSource
     from kblam_integrations.sources.sql import SqlSource
 
 __all__ = [
+    "CypherSource",
+    "GraphDocumentSource",
+    "LadybugSource",
+    "NetworkxSource",
     "OxigraphSource",
+    "PropertyGraphSource",
     "RdfFileSource",
     "RdfSource",
     "SimpleGraphSource",
@@ -30,6 +40,9 @@ __all__ = [
 
 # Imported when first used: the name, its module, the package that it needs and its extra.
 _LAZY = {
+    "CypherSource": ("cypher", "neo4j", "neo4j"),
+    "LadybugSource": ("ladybug", "ladybug", "ladybug"),
+    "NetworkxSource": ("networkx", "networkx", "networkx"),
     "OxigraphSource": ("oxigraph", "pyoxigraph", "oxigraph"),
     "RdfFileSource": ("rdf", "rdflib", "rdf"),
     "RdfSource": ("rdf", "rdflib", "rdf"),

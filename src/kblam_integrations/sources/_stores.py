@@ -30,15 +30,20 @@ _RDF_SUFFIXES = (".ttl", ".nt", ".n3", ".nq", ".trig", ".rdf", ".owl", ".jsonld"
 _READERS: tuple[tuple[str | None, str], ...] = (
     ("rdflib", "rdf"),
     ("pyoxigraph", "oxigraph"),
+    ("networkx", "networkx"),
+    ("ladybug", "ladybug"),
+    ("neo4j", "cypher"),
     ("llama_index.core", "_llama_index"),
     ("sqlalchemy", "sql"),
+    (None, "graph_documents"),
 )
 _SUPPORTED = (
     "a KnowledgeStore; triples, tuples (entity, property, value) or mappings with these keys; a "
     "TripleSource; the path of a store (.db, .sqlite), of JSON lines (.jsonl), of a table (.csv, "
     ".tsv) or of RDF (.ttl, .nt, .n3, .nq, .trig, .rdf, .owl, .jsonld); an rdflib Graph or "
-    "Dataset; a LlamaIndex SimpleGraphStore, SimplePropertyGraphStore, KnowledgeGraphIndex or "
-    "PropertyGraphIndex on one of these"
+    "Dataset; a NetworkX graph; a LadybugDB Database or Connection; a neo4j Driver or a graph of "
+    "LangChain's over one; LangChain GraphDocuments; a LlamaIndex SimpleGraphStore, "
+    "PropertyGraphStore, KnowledgeGraphIndex or PropertyGraphIndex on one of these"
 )
 
 
@@ -50,7 +55,8 @@ def as_store(kb: Any, *, path: str | Path = _IN_MEMORY, follow: bool = True) -> 
 
     Args:
         kb: A knowledge store or the path of one, which is returned as it is; a list of facts;
-            a triple source; a file; an rdflib or LlamaIndex graph.
+            a triple source; a file; a graph of rdflib, NetworkX, LadybugDB, Neo4j, LangChain or
+            LlamaIndex.
         path: Where to keep the store. In a file, the vectors outlive the process, and a graph
             that is followed again embeds only what changed meanwhile. The facts of files, lists
             and stores are added to what such a file holds already, and are not followed.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kblam.knowledge import Triple, verbalise
+from kblam.knowledge import Triple
+from kblam_integrations.sources._graph_facts import (
+    SOURCE,
+    edge_facts,
+    node_facts,
+    own_properties,
+    source_metadata,
+)
 from kblam_integrations.sources._moments import one_moment, undisturbed
 
 if TYPE_CHECKING:
@@ -14,24 +20,6 @@ if TYPE_CHECKING:
     from llama_index.core.graph_stores.types import LabelledNode, Relation
 
 __all__ = ["SimplePropertyGraphSource"]
-
-# What LlamaIndex itself writes among the properties, or its readers take from files.
-_INTERNAL = frozenset(
-    {"triplet_source_id", "vector_source_id", "document_id", "doc_id", "ref_doc_id"}
-)
-_OF_FILES = frozenset(
-    {
-        "creation_date",
-        "file_name",
-        "file_path",
-        "file_size",
-        "file_type",
-        "last_accessed_date",
-        "last_modified_date",
-        "page_label",
-    }
-)
-_SOURCE = "triplet_source_id"
 
 
 class _Graph(NamedTuple):
@@ -121,40 +109,24 @@ def _edges(graph: _Graph) -> Iterator[tuple[str, Relation | str, str]]:
 
 
 def _node_facts(graph: _Graph, node: LabelledNode) -> Iterator[Triple]:
-    name = _name(node)
-    if not name:
-        return
-    metadata = _metadata(node.properties)
-    if node.label not in ("entity", "node", "__Entity__"):
-        yield from _triples(name, "type", node.label, metadata)
-    for key, value in _own(graph, node.properties).items():
-        yield from _triples(name, key, value, metadata)
+    properties = _own(graph, node.properties)
+    return node_facts(_name(node), [node.label], properties, source_metadata(node.properties))
 
 
 def _edge_facts(
     graph: _Graph, subject: str, relation: Relation | str, target: str
 ) -> Iterator[Triple]:
-    label = relation if isinstance(relation, str) else relation.label
-    properties = {} if isinstance(relation, str) else relation.properties
-    metadata = _metadata(properties)
-    yield from _triples(subject, label, target, metadata)
-    statement = f"{subject} {verbalise(label)} {target}"
-    for key, value in _own(graph, properties).items():
-        yield from _triples(statement, key, value, metadata)
+    if isinstance(relation, str):
+        return edge_facts(subject, relation, target, {}, {})
+    properties = _own(graph, relation.properties)
+    metadata = source_metadata(relation.properties)
+    return edge_facts(subject, relation.label, target, properties, metadata)
 
 
 def _own(graph: _Graph, properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return the properties that are not the text chunk's."""
-    chunk = graph.nodes.get(properties.get(_SOURCE, ""))
-    inherited = {} if chunk is None else chunk.properties
-    return {
-        key: value
-        for key, value in dict(properties).items()
-        if key not in _INTERNAL
-        and key not in _OF_FILES
-        and not key.startswith("_")
-        and (key not in inherited or inherited[key] != value)
-    }
+    chunk = graph.nodes.get(properties.get(SOURCE, ""))
+    return own_properties(properties, {} if chunk is None else chunk.properties)
 
 
 def _is_chunk(node: LabelledNode | None) -> bool:
@@ -164,21 +136,3 @@ def _is_chunk(node: LabelledNode | None) -> bool:
 def _name(node: LabelledNode | None) -> str:
     """Return the name of an entity, "" where there is none."""
     return str(getattr(node, "name", "")).strip()
-
-
-def _metadata(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {"source": str(properties[_SOURCE])} if properties.get(_SOURCE) else {}
-
-
-def _triples(entity: str, name: str, value: Any, metadata: Mapping[str, Any]) -> Iterator[Triple]:
-    """Yield one triple per value: lists have several, mappings have named ones."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _triples(entity, f"{verbalise(name)} {verbalise(str(key))}", item, metadata)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _triples(entity, name, item, metadata)
-    elif value is not None:
-        text = json.dumps(value) if isinstance(value, (bool, int, float)) else str(value)
-        if text.strip() and name.strip() and entity.strip():
-            yield Triple(entity, name, text, metadata=metadata)

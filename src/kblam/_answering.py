@@ -95,10 +95,12 @@ def _answer_view(
     engine: Engine, request: Request, base: KnowledgeBase | None, view: View | None
 ) -> list[Answer]:
     """Answer prompts that may read the same facts."""
-    encoded = None if base is None else base.read(view)
-    if view is not None and encoded is not None and len(encoded) == 0:
-        return _refuse_unseen(engine, request, encoded)
-    return Generation(engine, request, base, encoded).run()
+    if base is None:
+        return Generation(engine, request, None, None).run()
+    with base.reading(view) as encoded:
+        if view is not None and len(encoded) == 0:
+            return _refuse_unseen(engine, request, encoded)
+        return Generation(engine, request, base, encoded).run()
 
 
 def _refuse_unseen(engine: Engine, request: Request, seen: EncodedFacts) -> list[Answer]:

@@ -57,7 +57,7 @@ class Generation:
         self._encoded = encoded
         self._asked = [question_of(messages) for messages in request.prompts]
         self._before = [asked_before(messages) for messages in request.prompts]
-        self._facts = SelectedFacts(engine, base, encoded, self._asked, self._before)
+        self._facts = SelectedFacts(engine, encoded, self._asked, self._before)
         self._copy: CopyProcessor | None = None
         self._refuse: RefusalProcessor | None = None
         self._session: FactSession | None = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from kblam.decoder import Candidates
 from kblam.index import FactIndex, IndexKeeper
-from kblam.knowledge import Fact, FactVectors, KnowledgeStore, TextEmbedder, View
+from kblam.knowledge import Fact, FactVectors, KnowledgeStore, Snapshot, TextEmbedder, View
 
 __all__ = ["EncodedFacts", "KnowledgeBase"]
 
@@ -25,6 +26,8 @@ _SAMPLES = 128
 _INDEX_FROM = 200_000
 # Where an index finds more than this share of all facts for a batch, scanning them is as quick.
 _WORTHWHILE = 1 / 8
+# Readings of a store that somebody writes to, for texts and vectors of the same state.
+_TRIES = 16
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class EncodedFacts:
         vectors: As the store keeps them.
         keys: (M, E), float16. On a CPU the very memory of ``vectors``, not to be written to.
         values: (M, E), as the keys.
+        texts: The facts themselves at that moment, for as long as they are read.
     """
 
     vectors: FactVectors
     keys: Tensor
     values: Tensor
+    texts: Snapshot | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -48,6 +53,11 @@ class EncodedFacts:
 
     def __len__(self) -> int:
         return len(self.vectors.fact_ids)
+
+    def facts(self, places: Sequence[int]) -> list[Fact | None]:
+        """The facts at these places, as they were at that moment."""
+        ids = self.vectors.fact_ids
+        return [] if self.texts is None else self.texts.get_many(ids[place] for place in places)
 
 
 class KnowledgeBase:
@@ -89,6 +99,17 @@ class KnowledgeBase:
         """The facts as they are now; only what changed since the last call is embedded."""
         with self._lock:
             return self._read(view)
+
+    @contextmanager
+    def reading(self, view: View | None = None) -> Iterator[EncodedFacts]:
+        """Lend the facts as they are now, with their texts, whatever is written meanwhile."""
+        for last in (*[False] * (_TRIES - 1), True):
+            encoded = self.read(view)
+            with self.store.snapshot() as texts:
+                # Under a writer that never rests, the few texts that it just changed are newer.
+                if texts.fingerprint == encoded.fingerprint or last:
+                    yield replace(encoded, texts=texts)
+                    return
 
     def _read(self, view: View | None) -> EncodedFacts:
         self.store.catch_up()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from kblam._engine import Engine
-from kblam._knowledge_base import EncodedFacts, KnowledgeBase
+from kblam._knowledge_base import EncodedFacts
 from kblam.decoder import Selection
 from kblam.decoder.spans import SpanLookup, SpanTokens
 from kblam.encoding import Evidence, read_evidence
@@ -24,8 +24,7 @@ class SelectedFacts:
 
     Args:
         engine: The weights.
-        base: The store, or None.
-        encoded: Its facts, or None.
+        encoded: The facts of a store, or None.
         asked: What each of B prompts asks.
         before: What was asked before, or an empty text.
 
@@ -37,13 +36,11 @@ class SelectedFacts:
     def __init__(
         self,
         engine: Engine,
-        base: KnowledgeBase | None,
         encoded: EncodedFacts | None,
         asked: Sequence[str],
         before: Sequence[str],
     ) -> None:
         self._engine = engine
-        self._base = base
         self._encoded = encoded
         self._asked = asked
         self._before = before
@@ -91,13 +88,10 @@ class SelectedFacts:
 
     def _read(self, indices: list[list[int]]) -> list[list[Fact | None]]:
         """Facts by their place among the encoded ones."""
-        if self._encoded is None or self._base is None:
+        if self._encoded is None:
             return []
-        ids = self._encoded.vectors.fact_ids
         missing = sorted({index for row in indices for index in row} - self._known.keys())
-        self._known.update(
-            zip(missing, self._base.facts([ids[index] for index in missing]), strict=True)
-        )
+        self._known.update(zip(missing, self._encoded.facts(missing), strict=True))
         return [[self._known[index] for index in row] for row in indices]
 
 

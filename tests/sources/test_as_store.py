@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ from typing import Any
 import pytest
 
 import kblam_integrations.sources
-from kblam.errors import FactError, StoreError, UnsupportedSourceError
-from kblam.knowledge import JsonlSource, KnowledgeStore, ListSource, Triple
+from kblam.errors import ConfigError, FactError, StoreError, UnsupportedSourceError
+from kblam.knowledge import JsonlSource, KnowledgeStore, ListSource, SyncReport, Triple
 from kblam_integrations.sources import as_store
 
 FACT = ("Aurora", "launch code", "QX-7719")
@@ -110,17 +112,70 @@ def test_a_followed_source_never_empties_a_store(tmp_path: Path) -> None:
         assert facts(store) == [FACT]
 
 
-def test_a_source_that_cannot_tell_is_read_once() -> None:
-    class Inventory:
-        def triples(self) -> Iterator[Triple]:
-            yield Triple(*FACT)
+class Inventory:
+    """A source that cannot tell whether it changed."""
 
-        def count(self) -> int | None:
-            return None
+    def __init__(self) -> None:
+        self.codes = ["QX-7719"]
+        self.reads = 0
 
-    with as_store(Inventory()) as store:
+    def triples(self) -> Iterator[Triple]:
+        self.reads += 1
+        yield from (Triple("Aurora", "launch code", code) for code in self.codes)
+
+    def count(self) -> int | None:
+        return None
+
+
+def test_a_source_that_cannot_tell_is_read_when_told() -> None:
+    inventory = Inventory()
+    with as_store(inventory) as store:
         assert facts(store) == [FACT]
+        inventory.codes.append("ZT-0042")
+        store.catch_up()  # before an answer
+        assert inventory.reads == 1
+        assert store.refresh() == SyncReport(added=1)
+    with as_store(inventory, follow=False) as store:
         assert store.source is None
+
+
+def test_a_source_is_read_in_the_background(tmp_path: Path) -> None:
+    inventory = Inventory()
+    path = tmp_path / "mirror.db"
+    with as_store(inventory, path=path, every=0.01) as store:
+        inventory.codes.append("ZT-0042")
+        end = time.monotonic() + 20
+        while len(store) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+    with KnowledgeStore(path) as store:
+        assert [fact.value for fact in store] == inventory.codes
+
+
+def test_files_and_stores_are_mirrored_where_that_is_asked_for(tmp_path: Path) -> None:
+    first, path = tmp_path / "a.jsonl", tmp_path / "a.db"
+    first.write_text(LINE)
+    with as_store(first, path=path, every=math.inf) as store:
+        first.write_text(LINE.replace("Aurora", "Borealis"))
+        assert store.refresh() == SyncReport(added=1, removed=1)
+    with KnowledgeStore(path) as origin:
+        for kb in (origin, path):
+            with as_store(kb, path=tmp_path / f"{type(kb).__name__}.db", every=math.inf) as store:
+                assert [fact.entity for fact in store] == ["Borealis"]
+                origin.add([FACT])
+                assert store.refresh().added == 1
+                origin.remove(entity="Aurora")
+
+
+def test_what_cannot_be_followed_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "facts.db"
+    KnowledgeStore.from_source([FACT], path).close()
+    with KnowledgeStore(path) as store:
+        for kb in (store, path, [FACT]):
+            with pytest.raises(ConfigError, match="every 5 s"):
+                as_store(kb, every=5)
+        assert len(store) == 1
+    with pytest.raises(ConfigError, match="follow=False"):
+        as_store(Inventory(), follow=False, every=5)
 
 
 @pytest.mark.parametrize("kb", [7, None, b"facts", object(), 3.5, range, int])

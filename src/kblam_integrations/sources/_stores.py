@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, ValuesView
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kblam.errors import SourceError, UnsupportedSourceError, require
+from kblam.errors import ConfigError, SourceError, UnsupportedSourceError, require
 from kblam.knowledge import (
     CsvSource,
     JsonlSource,
     KnowledgeStore,
+    ListSource,
     Triple,
     TripleSource,
     VersionedSource,
@@ -47,77 +49,107 @@ _SUPPORTED = (
 )
 
 
-def as_store(kb: Any, *, path: str | Path = _IN_MEMORY, follow: bool = True) -> KnowledgeStore:
+def as_store(
+    kb: Any,
+    *,
+    path: str | Path = _IN_MEMORY,
+    follow: bool = True,
+    every: float | None = None,
+) -> KnowledgeStore:
     """Return a knowledge store with the facts of any supported object.
 
-    A store made of a graph or of a file of facts follows it: ``store.refresh()`` brings it up
-    to date, and costs little when nothing changed (each source says how much).
+    A store made of a graph, a database or a file of facts follows it. Without ``every``, it is
+    brought up to date before each answer where the object can tell cheaply whether it changed
+    (each source says how), and otherwise when ``store.refresh()`` is called.
 
     Args:
         kb: A knowledge store or the path of one, which is returned as it is; a list of facts;
             a triple source; a file; a graph of rdflib, NetworkX, LadybugDB, Neo4j, LangChain or
             LlamaIndex.
         path: Where to keep the store. In a file, the vectors outlive the process, and a graph
-            that is followed again embeds only what changed meanwhile. The facts of files, lists
-            and stores are added to what such a file holds already, and are not followed.
+            that is followed again embeds only what changed meanwhile. Unless ``every`` is given,
+            the facts of files, lists and stores are added to what such a file holds already,
+            and are not followed.
         follow: False reads the object once and for all.
+        every: Read the object in the background, so many seconds after the last reading; see
+            ``KnowledgeStore.follow``. ``math.inf`` reads it only for ``store.refresh()``.
 
     Raises:
+        ConfigError: ``every`` is given for what cannot be followed, or is not above 0.
         FactError: It holds something that is no fact.
         MissingExtraError: It is a file whose reader is not installed.
-        StoreError: The file does not exist, cannot be read, the store at ``path`` holds other
-            facts than the graph's, or another thread changed the graph during every try.
+        SourceError: It cannot be read.
+        StoreError: The store at ``path`` holds other facts than the graph's, or another thread
+            changed the graph during every try.
         UnsupportedSourceError: Nothing reads this kind of object.
     """
-    copying = str(path) != _IN_MEMORY
-    if isinstance(kb, KnowledgeStore):
-        return KnowledgeStore.from_source(kb, path) if copying else kb
-    if isinstance(kb, str) and "://" in kb:
+    kept = str(path) != _IN_MEMORY
+    file = isinstance(kb, (str, Path))
+    source = _file_source(kb) if file else _source_of(kb)
+    if source is None or isinstance(source, ListSource):
+        _refuse(every, "Facts in memory have nothing to follow.")
+        return KnowledgeStore.from_source(source or _facts_in(kb), path)
+    if isinstance(source, KnowledgeStore) and not kept:
+        _refuse(every, "A knowledge store is up to date by itself; a mirror of it needs a path=.")
+        return source
+    if not follow:
+        _refuse(every, "follow=False reads once and for all.")
+    added = kept and every is None and (file or isinstance(source, KnowledgeStore))
+    if follow and not added:
+        return _following(source, path, every)
+    try:
+        return KnowledgeStore.from_source(source, path)
+    finally:
+        if isinstance(source, KnowledgeStore) and source is not kb:
+            source.close()
+
+
+def _refuse(every: float | None, why: str) -> None:
+    """Refuse ``every`` where it means nothing.
+
+    Raises:
+        ConfigError: It was given.
+    """
+    if every is not None:
+        raise ConfigError(
+            f"Expected a graph, a database or a file of facts to follow every {every:g} s. {why}"
+        )
+
+
+def _file_source(name: str | Path) -> TripleSource:
+    """Return the source of a file; a store for a store's."""
+    if isinstance(name, str) and "://" in name:
         # Not shown whole: it may hold a password.
         raise UnsupportedSourceError(
-            f"The address {kb.partition('://')[0]}:... does not say which facts are meant. Pass a "
-            "source: SqlSource(url, 'people', entity='name') for a database."
+            f"The address {name.partition('://')[0]}:... does not say which facts are meant. Pass "
+            "a source: SqlSource(url, 'people', entity='name') for a database."
         )
-    if isinstance(kb, (str, Path)):
-        return _from_file(Path(kb), path, follow=follow and not copying)
-    source = _source_of(kb)
-    if source is None:
-        return KnowledgeStore.from_source(_facts_in(kb), path)
-    if follow and isinstance(source, VersionedSource):
-        return _following(source, path)
-    return KnowledgeStore.from_source(source, path)
-
-
-def _from_file(file: Path, path: str | Path, *, follow: bool) -> KnowledgeStore:
+    file = Path(name)
     suffix = file.suffix.lower()
     if not file.exists():
         raise SourceError(f"There is no file {file} to read facts from.")
     if suffix in _STORE_SUFFIXES:
-        if str(path) == _IN_MEMORY:
-            return KnowledgeStore(file)
-        with KnowledgeStore(file) as store:
-            return KnowledgeStore.from_source(store, path)
-    source: TripleSource
+        return KnowledgeStore(file)
     if suffix in (".jsonl", ".ndjson"):
-        source = JsonlSource(file)
-    elif suffix in (".csv", ".tsv"):
-        source = CsvSource(file, delimiter="," if suffix == ".csv" else "\t")
-    elif suffix in _RDF_SUFFIXES:
+        return JsonlSource(file)
+    if suffix in (".csv", ".tsv"):
+        return CsvSource(file, delimiter="," if suffix == ".csv" else "\t")
+    if suffix in _RDF_SUFFIXES:
         require("rdflib", extra="rdf")
         from kblam_integrations.sources.rdf import RdfFileSource
 
-        source = RdfFileSource(file)
-    else:
-        raise UnsupportedSourceError(
-            f"Nothing reads facts from a file like {file.name!r}. Supported: {_SUPPORTED}."
-        )
-    return _following(source, path) if follow else KnowledgeStore.from_source(source, path)
+        return RdfFileSource(file)
+    raise UnsupportedSourceError(
+        f"Nothing reads facts from a file like {file.name!r}. Supported: {_SUPPORTED}."
+    )
 
 
-def _following(source: TripleSource, path: str | Path) -> KnowledgeStore:
+def _following(source: TripleSource, path: str | Path, every: float | None) -> KnowledgeStore:
+    if every is None and not isinstance(source, VersionedSource):
+        every = math.inf  # it would be read as a whole before each answer
     store = KnowledgeStore(path)
     try:
-        store.follow(source)
+        store.follow(source, every=every)
     except BaseException:
         store.close()
         raise

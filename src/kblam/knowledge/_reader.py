@@ -269,7 +269,7 @@ class StoreReader:
         count = len(self)
         more = f"and {count - _SHOWN:,} more" if count > _SHOWN else ""
         return _html.box(
-            escape(f"{self._database.name}: {count:,} facts"),
+            escape(f"{count:,} facts in {self.path or 'memory'}"),
             _html.table(rows, header=("entity", "property", "value")) if rows else "",
             _html.note(more) if more else "",
         )

@@ -61,7 +61,9 @@ class OtherStore(PropertyGraphStore):
     def structured_query(self, query: str, param_map: dict[str, Any] | None = None) -> Any:
         if not self.speaks_cypher:
             raise SyntaxError(f"unexpected {query.split()[0]}")
-        return [{"n": len(self.held.graph.nodes)}]
+        return [
+            {"n": len(self.held.graph.triplets if "-[r]->" in query else self.held.graph.nodes)}
+        ]
 
     def vector_query(self, *args: Any, **kwargs: Any) -> Any:
         return [], []
@@ -161,6 +163,13 @@ def test_relations_that_are_cut_are_noticed(limit: int, expected: str) -> None:
         as_store(graph)
 
 
+def test_relations_that_no_node_knows_are_noticed() -> None:
+    graph = star(20)
+    graph.triplet_limit = 0
+    with pytest.raises(IncompleteSourceError, match=r"Expected 20 relations .*got 0"):
+        as_store(graph)
+
+
 def test_a_store_that_lists_nothing_is_not_taken_for_an_empty_one() -> None:
     graph = star(3)
     graph.node_limit, graph.speaks_cypher = 0, False
@@ -192,6 +201,7 @@ def test_chunks_are_no_facts_and_an_index_is_unwrapped() -> None:
             EntityNode(name="Acme"),
         ]
     )
+    graph.speaks_cypher = False
     graph.upsert_relations(
         [
             Edge(label="WORKS_AT", source_id="Ann", target_id="Acme", properties=inherited),

@@ -30,6 +30,7 @@ server = create_server(
         "http_port": int(http),
         "server_plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
         "bolt_port": int(bolt),
+        "bolt_defaultDatabase": "facts",
     },
 )
 with server:
@@ -73,6 +74,11 @@ class ArcadeServer:
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def running(self) -> bool:
+        """Whether nobody has stopped it."""
+        return self._process.poll() is None
 
     def pause(self) -> None:
         """Let it keep its connections and answer nothing."""

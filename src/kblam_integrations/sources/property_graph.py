@@ -25,6 +25,10 @@ __all__ = ["PropertyGraphSource"]
 _T = TypeVar("_T")
 # At which stores like to cut what they return. A list as long as that may have been longer.
 _LIMITS = frozenset({100, 1_000, 10_000, 100_000})
+# What links entities to chunks of text; not every store returns such relations.
+_TO_TEXTS = ("MENTIONS", "SOURCE")
+_NODE_COUNT = "MATCH (n) RETURN count(n) AS n"
+_EDGE_COUNT = "MATCH ()-[r]->() WHERE NOT type(r) IN $types RETURN count(r) AS n"
 _USER = re.compile(r"//[^/@\s]+@")
 _Edge = tuple[str, str, str, str]  # two ends' ids, label, properties as text
 
@@ -38,8 +42,8 @@ class PropertyGraphSource:
 
     Such stores have no way to ask for everything, and many cut what they return at 100 without
     a word. So the nodes are listed, the relations of each node are asked for by themselves, and
-    what comes is compared: with the store's own count of nodes where it understands Cypher,
-    and the answers with each other. Takes one call for each node.
+    what comes is compared: with the store's own counts where it understands Cypher, and the
+    answers with each other. Takes one call for each node.
 
     Args:
         store: Is only read.
@@ -70,7 +74,7 @@ class PropertyGraphSource:
     def _nodes(self) -> dict[str, LabelledNode]:
         found = self._ask(self._store.get)
         nodes = {node.id: node for node in sorted(found, key=lambda node: node.id)}
-        counted = self._counted()
+        counted = self._counted(_NODE_COUNT)
         if counted is None and not nodes:
             raise SourceError(
                 f"Expected nodes from a {self._kind}, got none, as from one that is empty and "
@@ -98,6 +102,10 @@ class PropertyGraphSource:
                 edges[key] = relation
                 asked.setdefault(identifier, set()).add(key)
         self._compare(edges, asked)
+        found = sum(key[1] not in _TO_TEXTS for key in edges)
+        counted = self._counted(_EDGE_COUNT, types=list(_TO_TEXTS))
+        if counted is not None and found < counted:
+            raise self._incomplete(f"{counted} relations", found)
         return edges
 
     def _compare(self, edges: dict[_Edge, Relation], asked: dict[str, set[_Edge]]) -> None:
@@ -117,12 +125,12 @@ class PropertyGraphSource:
             "a source of its own."
         )
 
-    def _counted(self) -> int | None:
-        """Return how many nodes there are, None from a store that does not speak Cypher."""
+    def _counted(self, query: str, **parameters: Any) -> int | None:
+        """Return a number from the database, None from a store that does not speak Cypher."""
         if not self._store.supports_structured_queries:
             return None
         try:
-            answer = self._store.structured_query("MATCH (n) RETURN count(n) AS n")
+            answer = self._store.structured_query(query, parameters)
             row = answer[0]
             number = next(iter(row.values())) if isinstance(row, dict) else row[0]
         except Exception:  # each store has errors of its own for a language it does not know

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kblam_integrations.sources.networkx import NetworkxSource
     from kblam_integrations.sources.oxigraph import OxigraphSource
     from kblam_integrations.sources.rdf import RdfFileSource, RdfSource
+    from kblam_integrations.sources.sparql import SparqlSource
     from kblam_integrations.sources.sql import SqlSource
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "RdfSource",
     "SimpleGraphSource",
     "SimplePropertyGraphSource",
+    "SparqlSource",
     "SqlSource",
     "as_store",
 ]
@@ -46,6 +48,7 @@ _LAZY = {
     "OxigraphSource": ("oxigraph", "pyoxigraph", "oxigraph"),
     "RdfFileSource": ("rdf", "rdflib", "rdf"),
     "RdfSource": ("rdf", "rdflib", "rdf"),
+    "SparqlSource": ("sparql", "pyoxigraph", "sparql"),
     "SqlSource": ("sql", "sqlalchemy", "sql"),
 }
 

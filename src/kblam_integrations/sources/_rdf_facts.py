@@ -68,5 +68,6 @@ def _origin(subject: str, predicate: str, value: Term, graphs: list[str]) -> dic
     if isinstance(value, str) and not is_blank(value):
         metadata["object"] = value
     if graphs:
-        metadata["graph"] = graphs
+        # Sorted, as no reader promises an order: another one would look like a change.
+        metadata["graph"] = sorted(graphs)
     return metadata

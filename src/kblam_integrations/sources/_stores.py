@@ -43,9 +43,10 @@ _SUPPORTED = (
     "a KnowledgeStore; triples, tuples (entity, property, value) or mappings with these keys; a "
     "TripleSource; the path of a store (.db, .sqlite), of JSON lines (.jsonl), of a table (.csv, "
     ".tsv) or of RDF (.ttl, .nt, .n3, .nq, .trig, .rdf, .owl, .jsonld); an rdflib Graph or "
-    "Dataset; a NetworkX graph; a LadybugDB Database or Connection; a neo4j Driver or a graph of "
-    "LangChain's over one; LangChain GraphDocuments; a LlamaIndex SimpleGraphStore, "
-    "PropertyGraphStore, KnowledgeGraphIndex or PropertyGraphIndex on one of these"
+    "Dataset; a pyoxigraph Store; the address of a SPARQL endpoint; a NetworkX graph; a LadybugDB "
+    "Database or Connection; a neo4j Driver or a graph of LangChain's over one; LangChain "
+    "GraphDocuments; a LlamaIndex SimpleGraphStore, PropertyGraphStore, KnowledgeGraphIndex or "
+    "PropertyGraphIndex on one of these"
 )
 
 
@@ -64,8 +65,8 @@ def as_store(
 
     Args:
         kb: A knowledge store or the path of one, which is returned as it is; a list of facts;
-            a triple source; a file; a graph of rdflib, NetworkX, LadybugDB, Neo4j, LangChain or
-            LlamaIndex.
+            a triple source; a file; the address of a SPARQL endpoint; a graph of rdflib,
+            Oxigraph, NetworkX, LadybugDB, Neo4j, LangChain or LlamaIndex.
         path: Where to keep the store. In a file, the vectors outlive the process, and a graph
             that is followed again embeds only what changed meanwhile. Unless ``every`` is given,
             the facts of files, lists and stores are added to what such a file holds already,
@@ -84,6 +85,8 @@ def as_store(
         UnsupportedSourceError: Nothing reads this kind of object.
     """
     kept = str(path) != _IN_MEMORY
+    if isinstance(kb, str) and kb.startswith(("http://", "https://")):
+        kb = _endpoint(kb)
     file = isinstance(kb, (str, Path))
     source = _file_source(kb) if file else _source_of(kb)
     if source is None or isinstance(source, ListSource):
@@ -114,6 +117,13 @@ def _refuse(every: float | None, why: str) -> None:
         raise ConfigError(
             f"Expected a graph, a database or a file of facts to follow every {every:g} s. {why}"
         )
+
+
+def _endpoint(address: str) -> TripleSource:
+    require("pyoxigraph", extra="sparql")
+    from kblam_integrations.sources.sparql import SparqlSource
+
+    return SparqlSource(address)
 
 
 def _file_source(name: str | Path) -> TripleSource:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import rdflib
-from rdflib import BNode, Dataset, Graph
+from rdflib import BNode, Dataset, Graph, URIRef
 from rdflib.graph import DATASET_DEFAULT_GRAPH_ID, ConjunctiveGraph
 from rdflib.term import Node
 
-from kblam.errors import StoreError
-from kblam.knowledge import Triple
+from kblam.errors import StoreError, require
+from kblam.knowledge import Triple, TripleSource
 from kblam_integrations.sources._moments import undisturbed
 from kblam_integrations.sources._rdf_facts import facts
 from kblam_integrations.sources._rdf_terms import Literal, Quad, Term
@@ -159,6 +160,24 @@ def _node(node: Node) -> str:
     return f"_:{node}" if isinstance(node, BNode) else str(node)
 
 
-def source_of(kb: Any) -> RdfSource | None:
-    """Return the source of an rdflib graph or dataset, None for anything else."""
-    return RdfSource(kb) if isinstance(kb, Graph) else None
+def source_of(kb: Any) -> TripleSource | None:
+    """Return the source of an rdflib graph or dataset, None for anything else.
+
+    A graph whose statements are behind a SPARQL endpoint is read from there, and not through
+    rdflib, which takes what the server gives for all there is.
+    """
+    if not isinstance(kb, Graph):
+        return None
+    endpoints = sys.modules.get("rdflib.plugins.stores.sparqlstore")
+    store: Any = kb.store
+    if endpoints is None or not isinstance(store, endpoints.SPARQLStore):
+        return RdfSource(kb)
+    require("pyoxigraph", extra="sparql")
+    from kblam_integrations.sources.sparql import SparqlSource
+
+    graphs: str | list[str] = "default"
+    if isinstance(kb, ConjunctiveGraph):
+        graphs = "all"
+    elif isinstance(kb.identifier, URIRef) and kb.identifier != DATASET_DEFAULT_GRAPH_ID:
+        graphs = [str(kb.identifier)]
+    return SparqlSource(store.query_endpoint, graphs=graphs, headers=store.kwargs.get("headers"))

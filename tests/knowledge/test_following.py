@@ -214,6 +214,15 @@ def test_what_is_new_is_embedded_before_it_can_be_read(store, embedder) -> None:
     store.check()
 
 
+def test_an_encoder_that_nobody_else_keeps_goes_on(store, new_embedder) -> None:
+    feed = Feed("anvils")
+    store.follow(feed, every=math.inf, encoder=new_embedder())
+    gc.collect()
+    feed.values = ["rockets"]
+    assert store.refresh().embedded == 1
+    assert store.vectors("hash-8").pending == ()
+
+
 def test_the_state_of_a_store_that_follows_nothing(store: KnowledgeStore) -> None:
     assert store.following is None
     assert store.catch_up() == SyncReport()

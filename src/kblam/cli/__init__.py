@@ -1,4 +1,4 @@
-"""The command line: ``kblam index``, ``ask``, ``inspect``, ``train`` and ``evaluate``."""
+"""The command line: ``kblam index``, ``sync``, ``ask``, ``inspect``, ``train`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kblam.cli.ask import ask
 from kblam.cli.evaluate import evaluate
 from kblam.cli.index import index
 from kblam.cli.inspect import inspect
+from kblam.cli.sync import sync
 from kblam.cli.train import train
 
 __all__ = ["app"]
@@ -20,5 +21,5 @@ app = typer.Typer(
     # A traceback that a person reports should be the plain one.
     pretty_exceptions_enable=False,
 )
-for command in (index, ask, inspect, train, evaluate):
+for command in (index, sync, ask, inspect, train, evaluate):
     app.command()(clear_errors(command))

@@ -10,14 +10,31 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from kblam.errors import StoreError, UnsupportedSourceError
+from kblam.errors import ConfigError, StoreError, UnsupportedSourceError
 from kblam.knowledge import CsvSource, JsonlSource, KnowledgeStore, TripleSource
 
-__all__ = ["STORE_SUFFIXES", "open_existing", "open_readable", "open_source"]
+__all__ = ["expect_store_name", "open_existing", "open_readable", "open_source"]
 
 SOURCES_GROUP = "kblam.sources"
 STORE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
+
+
+def expect_store_name(path: Path, command: str) -> None:
+    """Expect that a store to be written is named as one.
+
+    Args:
+        path: The store.
+        command: What to write before its name, for the message.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if path.suffix.lower() not in STORE_SUFFIXES:
+        raise ConfigError(
+            f"Expected the store's name to end in {' or '.join(STORE_SUFFIXES)}, "
+            f"got {path.name!r}. Use, for example: {command} {path.stem}.db"
+        )
 
 
 def open_existing(path: Path) -> KnowledgeStore:

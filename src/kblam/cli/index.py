@@ -11,8 +11,7 @@ import typer
 from rich.text import Text
 
 from kblam.cli._console import results
-from kblam.cli._stores import STORE_SUFFIXES, open_source
-from kblam.errors import ConfigError
+from kblam.cli._stores import expect_store_name, open_source
 from kblam.knowledge import KnowledgeStore
 
 __all__ = ["index"]
@@ -40,11 +39,7 @@ def index(
     value: Annotated[str, typer.Option(help="Column of the value, for .csv.")] = "value",
 ) -> None:
     """Read facts into a knowledge store and embed them."""
-    if store.suffix.lower() not in STORE_SUFFIXES:
-        raise ConfigError(
-            f"Expected the store's name to end in {' or '.join(STORE_SUFFIXES)}, "
-            f"got {store.name!r}. Use, for example: kblam index {source} {store.stem}.db"
-        )
+    expect_store_name(store, f"kblam index {source}")
     started = time.perf_counter()
     with ExitStack() as opened:
         facts = open_source(source, columns=(entity, property_, value))

@@ -12,7 +12,7 @@ from typing import Literal
 from kblam.errors import ConfigError, SourceError, StaleFactsWarning
 from kblam.knowledge._stage import Stopped
 from kblam.knowledge._synchronise import Synchroniser, SyncReport
-from kblam.knowledge.protocols import TripleSource
+from kblam.knowledge.protocols import TextEmbedder, TripleSource
 
 __all__ = ["Follower", "Following"]
 
@@ -48,7 +48,8 @@ class Follower:
     Args:
         synchroniser: Of the store.
         source: The source.
-        every: As for ``KnowledgeStore.follow``, and so are the two that follow.
+        every: As for ``KnowledgeStore.follow``, and so are those that follow.
+        encoder: Is kept for as long as the source is followed: the store does not.
         on_error: What an answer does while the source cannot be read.
         allow_empty: Whether a source that gives nothing empties the store.
 
@@ -62,6 +63,7 @@ class Follower:
         source: TripleSource,
         *,
         every: float | None,
+        encoder: TextEmbedder | None,
         on_error: Literal["raise", "warn"],
         allow_empty: bool,
     ) -> None:
@@ -73,6 +75,7 @@ class Follower:
         if on_error not in ("raise", "warn"):
             raise ConfigError(f"Expected on_error 'raise' or 'warn', got {on_error!r}.")
         self.source = source
+        self.encoder = encoder
         self._synchroniser = synchroniser
         self._on_error = on_error
         self._allow_empty = allow_empty

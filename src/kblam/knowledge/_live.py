@@ -150,7 +150,12 @@ class LiveStore(StoreReader):
             StoreError: The store holds facts of its own, which would be removed.
         """
         follower = Follower(
-            self._synchroniser, source, every=every, on_error=on_error, allow_empty=allow_empty
+            self._synchroniser,
+            source,
+            every=every,
+            encoder=encoder,
+            on_error=on_error,
+            allow_empty=allow_empty,
         )
         with self._database.write() as connection:
             if not _rows.mark_as_mirror(connection):

@@ -260,20 +260,29 @@ class KBLaM:
 
         return AnswerStream(run, options.stop)
 
-    def select(self, question: str, k: int = 5, *, view: View | None = None) -> list[ScoredFact]:
+    def select(
+        self,
+        question: str,
+        k: int = 5,
+        *,
+        view: View | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[ScoredFact]:
         """The facts that a question is about, best first, without an answer.
 
         Args:
             question: What is asked.
             k: At most so many; no more than the adapter reads.
             view: Which facts.
+            cancelled: As of :meth:`ask_batch`.
 
         Raises:
             ConfigError: No store is attached.
         """
         if self.store is None:
             raise ConfigError("Expected a store to select from, none is attached. Call attach().")
-        found = self._generate([question], GenerationOptions(max_new_tokens=1), view=view)[0]
+        options = GenerationOptions(max_new_tokens=1)
+        found = self._generate([question], options, view=view, cancelled=cancelled)[0]
         return list(found.facts[:k])
 
     def count_tokens(self, prompt: Prompt, tools: Sequence[Tool] = ()) -> int:

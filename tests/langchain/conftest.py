@@ -1,10 +1,13 @@
-"""A chat model over a few private facts, loaded once per worker."""
+"""A chat model over a few private facts, loaded once per worker, and tiny ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import tiny_kblam
 
 from kblam.knowledge import KnowledgeStore
 from kblam.model import KBLaM
@@ -27,10 +30,47 @@ def store() -> Iterator[KnowledgeStore]:
         yield store
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def weights() -> KBLaM:
     """Keeps the weights in memory: every model of these tests then shares them."""
     return KBLaM.from_pretrained()
+
+
+@pytest.fixture(autouse=True)
+def _weights_where_marked(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("weights"):
+        request.getfixturevalue("weights")
+
+
+@pytest.fixture(scope="session")
+def encoder() -> tiny_kblam.WordEncoder:
+    return tiny_kblam.WordEncoder()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory, encoder: tiny_kblam.WordEncoder) -> Path:
+    """A tiny model whose answer is the value of the fact asked for."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_kblam.save_tiny(folder, encoder, copies="after a colon")
+    return folder
+
+
+@pytest.fixture
+def tiny(folder: Path, encoder: tiny_kblam.WordEncoder) -> dict[str, Any]:
+    """The settings of that model."""
+    return {
+        "model": str(folder / "base"),
+        "adapter": str(folder / "adapter"),
+        "encoder": encoder,
+    }
+
+
+@pytest.fixture
+def make(tiny: dict[str, Any]) -> Callable[..., KBLaMChat]:
+    def make(**settings: Any) -> KBLaMChat:
+        return KBLaMChat(**{**tiny, **settings})
+
+    return make
 
 
 @pytest.fixture

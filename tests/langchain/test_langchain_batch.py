@@ -6,7 +6,7 @@ import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 
-from kblam.errors import PromptTooLongError
+from kblam.errors import GenerationTimeoutError, PromptTooLongError
 from kblam_integrations.langchain import KBLaMChat
 
 pytestmark = pytest.mark.weights
@@ -100,6 +100,25 @@ def test_callbacks_of_each_input(batch):
     assert [handler.events for handler in handlers] == [[q, "end"] for q in QUESTIONS]
 
 
-def test_with_a_timeout_each_is_generated_by_itself(chat, calls):
-    assert len(chat.batch(["Hello"] * 3, max_tokens=1, timeout=60)) == 3
-    assert calls.batches == []
+def test_a_timeout_holds_for_those_generated_together(chat, batch, calls):
+    assert len(batch(["Hello"] * 3, max_tokens=1, timeout=60)) == 3
+    assert calls.batches == [3]
+    bare = KBLaMChat(max_tokens=200)
+    with pytest.raises(GenerationTimeoutError, match=r"within 0\.1 s"):
+        batch(["Tell me a story."] * 2, model=bare, timeout=0.1)
+    steps = calls.steps
+    bare.invoke("Hello", max_tokens=1)
+    assert calls.steps <= steps + 8
+
+
+def test_views_of_their_own_for_inputs(chat, batch):
+    question = "What is the launch code of Aurora?"
+    seen = [{"entity": "Aurora"}, {"entity": "Ada Lovelace"}, {"property": "launch code"}]
+    replies = batch([question] * 4, [*({"configurable": {"kb_view": view}} for view in seen), {}])
+    assert ["QX-7719" in reply.content for reply in replies] == [True, False, True, True]
+    assert [bool(reply.response_metadata["citations"]) for reply in replies] == [
+        True,
+        False,
+        True,
+        True,
+    ]

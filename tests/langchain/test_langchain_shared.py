@@ -6,7 +6,6 @@ import asyncio
 import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,33 +18,6 @@ from kblam.knowledge import KnowledgeStore
 from kblam_integrations.langchain import KBLaMChat
 
 QUESTION = "What is the office of Project Heron?"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def weights() -> None:
-    """No real ones in this file."""
-
-
-@pytest.fixture(scope="module")
-def encoder() -> WordEncoder:
-    return WordEncoder()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, encoder: WordEncoder) -> Path:
-    """A tiny model whose answer is the value of the fact asked for."""
-    folder = tmp_path_factory.mktemp("tiny")
-    save_tiny(folder, encoder, copies="after a colon")
-    return folder
-
-
-@pytest.fixture
-def make(folder: Path, encoder: WordEncoder) -> Callable[..., KBLaMChat]:
-    def make(**settings: Any) -> KBLaMChat:
-        names = {"model": str(folder / "base"), "adapter": str(folder / "adapter")}
-        return KBLaMChat(**{**names, "encoder": encoder, **settings})
-
-    return make
 
 
 @pytest.fixture
@@ -140,13 +112,15 @@ def test_who_may_see_nothing_is_refused(
 
 
 class TestWaitingForItsTurn:
-    @pytest.mark.parametrize("method", ["ainvoke", "astream"])
+    @pytest.mark.parametrize("method", ["ainvoke", "astream", "abatch"])
     async def test_who_leaves_is_not_generated_for(
         self, chat: KBLaMChat, forwards: list[None], method: str
     ) -> None:
         async def ask() -> None:
             if method == "ainvoke":
                 await chat.ainvoke(QUESTION)
+            elif method == "abatch":
+                await chat.abatch([QUESTION, QUESTION])
             else:
                 async for _ in chat.astream(QUESTION):
                     pass
@@ -166,6 +140,28 @@ class TestWaitingForItsTurn:
                 chat.invoke(QUESTION, timeout=0.05)
             with pytest.raises(GenerationTimeoutError):
                 list(chat.stream(QUESTION, timeout=0.05))
+            with pytest.raises(GenerationTimeoutError, match=r"within 0\.05 s"):
+                chat.batch([QUESTION, QUESTION], timeout=0.05)
+            with pytest.raises(GenerationTimeoutError, match=r"within 0\.05 s"):
+                asyncio.run(chat.abatch([QUESTION, QUESTION], timeout=0.05))
         chat.invoke(QUESTION, max_tokens=1)
         assert len(forwards) == 1
         assert chat.invoke(QUESTION, timeout=60).content == "Ljubljana"
+
+    async def test_a_cancelled_batch_stops_generating(
+        self, make: Callable[..., KBLaMChat], tmp_path: Path, encoder: WordEncoder
+    ) -> None:
+        folders = save_tiny(tmp_path, encoder)  # rambles on for as long as it may
+        chat = make(model=str(folders.base), adapter=str(folders.adapter), max_tokens=170)
+        steps: list[None] = []
+        chat.kblam.base.register_forward_hook(lambda *_: steps.append(None))
+        task = asyncio.create_task(chat.abatch(["Hello", "Good day"]))
+        while len(steps) < 5:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        taken = len(steps)
+        with chat.kblam._engine.lock:
+            assert len(steps) <= taken + 2
+        assert taken < 100

@@ -55,6 +55,7 @@ class _Knowledge:
         return False
 
 
+@pytest.mark.weights
 class TestUnit(_Knowledge, ChatModelUnitTests):
     pass
 

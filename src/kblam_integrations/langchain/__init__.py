@@ -1,4 +1,4 @@
-"""kblam in LangChain: a chat model that answers from a knowledge base, with citations."""
+"""kblam in LangChain: a chat model and a retriever over a knowledge base, with citations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from kblam.errors import require
 
 require("langchain_core", extra="langchain")
 
-from kblam_integrations.langchain.chat import KBLaMChat  # noqa: E402  # needs the extra above
+# These need the extra above.
+from kblam_integrations.langchain.chat import KBLaMChat  # noqa: E402
+from kblam_integrations.langchain.retriever import KBLaMRetriever  # noqa: E402
 
-__all__ = ["KBLaMChat"]
+__all__ = ["KBLaMChat", "KBLaMRetriever"]

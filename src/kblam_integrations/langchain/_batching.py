@@ -4,7 +4,9 @@ LangChain's ``batch`` runs ``invoke`` for each input, and with it the callbacks,
 rate limiter and the tracing of that input. To keep all of them and still generate in one padded
 batch, the calls of a batch meet in a round: each takes a seat, hands in its request when it gets
 as far as generating, or leaves if it never does (its answer was cached, its input is wrong). When
-everybody has come or gone, the last to arrive answers for all.
+everybody has come or gone, the last to arrive has all of them answered. Whoever stops waiting,
+because they are cancelled or their time is up, says so; when the last of them has, the generation
+ends.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,11 +24,25 @@ from langchain_core.runnables.config import ContextThreadPoolExecutor
 
 from kblam.answer import Answer
 from kblam.config import GenerationOptions
+from kblam.errors import GenerationTimeoutError
 from kblam.knowledge import View
+from kblam_integrations._leaving import Leaving
 
-__all__ = ["AnswerAll", "Pending", "Request", "Seat", "asit_together", "sit_together", "taken_seat"]
+__all__ = [
+    "AnswerAll",
+    "Pending",
+    "Request",
+    "Seat",
+    "asit_together",
+    "sit_together",
+    "taken_seat",
+    "too_late",
+]
 
 _T = TypeVar("_T")
+
+# Three classes in Python 3.10, one from 3.11 on.
+_TIMEOUTS = (TimeoutError, FutureTimeoutError, asyncio.TimeoutError)
 
 
 @dataclass(frozen=True)
@@ -45,15 +62,24 @@ class Request:
     timeout: float | None
 
 
+def too_late(seconds: float | None) -> GenerationTimeoutError:
+    """The error of a call whose time is up."""
+    return GenerationTimeoutError(
+        f"Expected a complete reply within {seconds} s, got only a part. "
+        "Raise timeout=, or lower max_tokens=."
+    )
+
+
 @dataclass(frozen=True)
 class Pending:
-    """A request and where its answer goes."""
+    """A request, where its answer goes, and whether anybody still waits for that."""
 
     request: Request
     answer: Future[Answer] = field(default_factory=Future)
+    left: Leaving = field(default_factory=Leaving)
 
 
-# Answers all requests of a batch, by resolving their futures.
+# Has all requests of a batch answered elsewhere, by resolving their futures; returns at once.
 AnswerAll = Callable[[list[Pending]], object]
 
 
@@ -63,7 +89,7 @@ class Round:
     Args:
         owner: The model that the requests are for; calls to other models are not its concern.
         seats: How many calls take part.
-        answer_all: Called with all requests by the call that completes the round.
+        answer_all: Given all requests by the call that completes the round.
     """
 
     def __init__(self, owner: object, seats: int, answer_all: AnswerAll) -> None:
@@ -71,6 +97,7 @@ class Round:
         self._absent = seats
         self._answer_all = answer_all
         self._waiting: list[Pending] = []
+        self._abandoned = False
         self._lock = threading.Lock()
 
     def arrive(self, pending: Pending | None) -> None:
@@ -79,9 +106,18 @@ class Round:
             self._absent -= 1
             if pending is not None:
                 self._waiting.append(pending)
+                if self._abandoned:
+                    pending.left.set()
             complete = self._absent == 0 and bool(self._waiting)
         if complete:
             self._answer_all(self._waiting)
+
+    def abandon(self) -> None:
+        """Say that nobody waits for any of the answers any more."""
+        with self._lock:
+            self._abandoned = True
+        for pending in self._waiting:
+            pending.left.set()
 
 
 class Seat:
@@ -95,12 +131,39 @@ class Seat:
         """Whether a request of this model belongs here."""
         return not self._used and self._round.owner is owner
 
-    def submit(self, request: Request) -> Future[Answer]:
-        """Hand in the request; the answer is still to come."""
+    def wait(self, request: Request) -> Answer:
+        """Hand in the request, and wait for the answer.
+
+        Raises:
+            GenerationTimeoutError: The request's time is up.
+        """
+        pending = self._submit(request)
+        try:
+            return pending.answer.result(request.timeout)
+        except _TIMEOUTS:
+            if pending.answer.done():
+                raise  # It is how the generation ended.
+            raise too_late(request.timeout) from None
+        finally:
+            pending.left.set()
+
+    async def await_(self, request: Request) -> Answer:
+        """Like :meth:`wait`, while the event loop stays free."""
+        pending = self._submit(request)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(pending.answer), request.timeout)
+        except _TIMEOUTS:
+            if pending.answer.done() and not pending.answer.cancelled():
+                raise
+            raise too_late(request.timeout) from None
+        finally:
+            pending.left.set()
+
+    def _submit(self, request: Request) -> Pending:
         pending = Pending(request)
         self._used = True
         self._round.arrive(pending)
-        return pending.answer
+        return pending
 
     def leave(self) -> None:
         """Give the place up if it was not used: the others then need not wait for it."""
@@ -127,7 +190,7 @@ def sit_together(
     Args:
         owner: The model.
         calls: Each calls the model once, or fails.
-        answer_all: Answers the requests, in the thread that completes the round.
+        answer_all: Has the requests answered.
 
     Returns:
         What each call returned, in order.
@@ -143,7 +206,12 @@ def sit_together(
             seat.leave()
 
     with ContextThreadPoolExecutor(max_workers=len(calls)) as executor:
-        return list(executor.map(member, calls))
+        try:
+            return list(executor.map(member, calls))
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C: the threads are waited for, so end them
+                round_.abandon()
+            raise
 
 
 async def asit_together(
@@ -154,7 +222,7 @@ async def asit_together(
     Args:
         owner: The model.
         calls: Each calls the model once, or fails.
-        answer_all: Must return at once and have the requests answered elsewhere.
+        answer_all: Has the requests answered.
 
     Returns:
         What each call returned, in order.
@@ -169,4 +237,12 @@ async def asit_together(
         finally:
             seat.leave()
 
-    return await asyncio.gather(*(member(call) for call in calls))
+    tasks = [asyncio.ensure_future(member(call)) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        # One has failed, or all are cancelled: nobody will see what the others still say.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

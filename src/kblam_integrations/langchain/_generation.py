@@ -10,10 +10,10 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from kblam._stream import AnswerStream
 from kblam.answer import Answer
-from kblam.errors import GenerationTimeoutError, KBLaMError
+from kblam.errors import KBLaMError
 from kblam.model import KBLaM
 from kblam_integrations._leaving import Leaving
-from kblam_integrations.langchain._batching import Pending, Request
+from kblam_integrations.langchain._batching import Pending, Request, too_late
 from kblam_integrations.langchain._results import final_chunk, text_chunk
 
 __all__ = ["answer", "answer_all", "chunks"]
@@ -34,8 +34,7 @@ def answer(kblam: KBLaM, request: Request, left: Leaving | None = None) -> Answe
     Raises:
         GenerationTimeoutError: The request's time is up.
     """
-    # Beam search has nothing to show before its end, so it cannot be stopped on the way.
-    if (left is None and request.timeout is None) or request.options.num_beams > 1:
+    if left is None and request.timeout is None:
         return kblam.ask(request.prompt, request.options, view=request.view)
     with closing(_pieces(kblam, request, left)) as pieces:
         for piece in pieces:
@@ -68,33 +67,51 @@ def chunks(
 
 
 def answer_all(kblam: KBLaM, group: list[Pending]) -> None:
-    """Answer requests that differ in their prompts only, in one padded batch.
+    """Answer requests, those that may be together in one padded batch.
 
-    What goes wrong goes to those who wait, each getting their own error.
+    What goes wrong goes to those who wait, each getting their own error. Nothing is generated
+    any more once all of them have left.
     """
     waiting = [pending for pending in group if pending.answer.set_running_or_notify_cancel()]
-    if len(waiting) > 1:
+    while waiting:
         first = waiting[0].request
-        prompts = [pending.request.prompt for pending in waiting]
-        try:
-            answers = kblam.ask_batch(prompts, first.options, view=first.view)
-        except KBLaMError:
-            pass  # One prompt is at fault, too long say: each is asked by itself below.
-        except BaseException as error:
-            for pending in waiting:
-                pending.answer.set_exception(error)
-            return
-        else:
-            for pending, reply in zip(waiting, answers, strict=True):
-                pending.answer.set_result(reply)
-            return
-    for pending in waiting:
-        _answer_one(kblam, pending)
+        alike = [pending for pending in waiting if _alike(pending.request, first)]
+        waiting = [pending for pending in waiting if not _alike(pending.request, first)]
+        if len(alike) == 1 or not _answered_together(kblam, alike):
+            for pending in alike:
+                _answer_one(kblam, pending)
+
+
+def _alike(one: Request, other: Request) -> bool:
+    return one.options == other.options
+
+
+def _answered_together(kblam: KBLaM, group: list[Pending]) -> bool:
+    """Answer requests in one padded batch; False where each is to be asked by itself."""
+    prompts = [pending.request.prompt for pending in group]
+    views = [pending.request.view for pending in group]
+
+    def cancelled() -> bool:
+        return all(pending.left.is_set() for pending in group)
+
+    try:
+        answers = kblam.ask_batch(
+            prompts, group[0].request.options, views=views, cancelled=cancelled
+        )
+    except KBLaMError:
+        return False  # One prompt is at fault, too long say.
+    except BaseException as error:
+        for pending in group:
+            pending.answer.set_exception(error)
+    else:
+        for pending, reply in zip(group, answers, strict=True):
+            pending.answer.set_result(reply)
+    return True
 
 
 def _answer_one(kblam: KBLaM, pending: Pending) -> None:
     try:
-        pending.answer.set_result(answer(kblam, pending.request))
+        pending.answer.set_result(answer(kblam, pending.request, pending.left))
     except BaseException as error:
         pending.answer.set_exception(error)
 
@@ -117,10 +134,7 @@ def _pieces(
         if stream.finished:
             yield stream.answer
         elif late.is_set():
-            raise GenerationTimeoutError(
-                f"Expected a complete reply within {request.timeout} s, got only a part. "
-                "Raise timeout=, or lower max_tokens=."
-            )
+            raise too_late(request.timeout)
 
 
 @contextmanager

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from langchain_core.language_models import ModelProfile
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
 from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
-from kblam.knowledge import View
-from kblam.model import KBLaM
-from kblam.weights import DEFAULT_BASE
 from kblam_integrations.langchain._batching import Request
+from kblam_integrations.langchain._knowledge import SETTINGS, KnowledgeSettings
 from kblam_integrations.langchain._messages import to_prompt
 from kblam_integrations.langchain._results import PROVIDER
-from kblam_integrations.sources import as_store
 
 __all__ = ["KnowledgeChatSettings"]
 
@@ -37,22 +35,14 @@ _PER_CALL = frozenset({*_OPTIONS, "timeout", "view", "stop"})
 _NOT_YET = frozenset({"tools", "tool_choice", "functions", "function_call", "response_format"})
 
 
-class KnowledgeChatSettings(BaseChatModel):
+class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
     """The fields of :class:`kblam_integrations.langchain.KBLaMChat`, documented there."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = SETTINGS
 
-    kb: Any = Field(default=None, exclude=True, repr=False)
-    model: Any = Field(default=DEFAULT_BASE, validation_alias=AliasChoices("model", "base_model"))
-    adapter: Any = "default"
-    encoder: Any = None
-    tokenizer: Any = None
-    device: Any = None
-    dtype: Any = None
     grounding: Literal["copy", "off"] = "copy"
     refusal: str | None = None
     refusal_threshold: float | None = None
-    view: View | Mapping[str, Any] | None = None
     temperature: float | None = None
     max_tokens: int | None = None
     top_p: float | None = None
@@ -62,18 +52,22 @@ class KnowledgeChatSettings(BaseChatModel):
     stop: list[str] | None = None
     timeout: float | None = None
     max_retries: int | None = None
-    streaming: bool = False
+    # None, not False: to LangChain, False that is set (as by a copy) forbids streaming.
+    streaming: bool | None = None
     batch_size: int = Field(default=8, ge=1)
 
-    _kblam: KBLaM = PrivateAttr()
-
-    # Not a validator: pydantic would turn kblam's errors into its own. And not in KBLaMChat, so
-    # that type checkers derive its signature from the fields.
+    # Not in KBLaMChat, so that type checkers derive its signature from the fields.
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._options(None, {})
-        self._kblam = self._load()
-        self._view(self.view)
+        if self.profile is None:
+            self.profile = ModelProfile(
+                max_input_tokens=self._kblam.context_window,
+                text_inputs=True,
+                image_inputs=False,
+                audio_inputs=False,
+                video_inputs=False,
+                text_outputs=True,
+            )
 
     @model_validator(mode="before")
     @classmethod
@@ -82,18 +76,15 @@ class KnowledgeChatSettings(BaseChatModel):
             return {name: value for name, value in values.items() if name not in _HOSTED_ONLY}
         return values
 
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """False: LangChain would leave the facts out of the serialised form.
+    def _check(self) -> None:
+        self._options(None, {})
 
-        It also makes caches read :attr:`_identifying_params`, which changes with the facts.
-        """
-        return False
-
-    @property
-    def kblam(self) -> KBLaM:
-        """The model underneath, with the facts attached."""
-        return self._kblam
+    def _answering(self) -> dict[str, Any]:
+        return {
+            "grounding": self.grounding,
+            "refusal": self.refusal,
+            "refusal_threshold": self.refusal_threshold,
+        }
 
     @property
     def _llm_type(self) -> str:
@@ -135,43 +126,8 @@ class KnowledgeChatSettings(BaseChatModel):
         params["ls_max_tokens"] = options.max_new_tokens
         if options.stop:
             params["ls_stop"] = list(options.stop)
-        return params
-
-    def _load(self) -> KBLaM:
-        kblam = KBLaM.from_pretrained(
-            self.model,
-            adapter=self.adapter,
-            encoder=self.encoder,
-            tokenizer=self.tokenizer,
-            device=self.device,
-            dtype=self.dtype,
-            grounding=self.grounding,
-            refusal=self.refusal,
-            refusal_threshold=self.refusal_threshold,
-        )
-        if self.kb is None:
-            return kblam
-        # The store from here on: what is made from this model's settings then shares it.
-        self.kb = as_store(self.kb)
-        return kblam.attach(self.kb)
-
-    def _view(self, view: View | Mapping[str, Any] | None) -> View | None:
-        if view is None or isinstance(view, View):
-            return view
-        store = self._kblam.store
-        if store is None:
-            raise ConfigError(
-                "Expected a knowledge base for the view to filter, got none. "
-                "Pass kb=..., or leave the view out."
-            )
-        return store.view(**view)
-
-    def _narrowed(self, given: View | Mapping[str, Any] | None) -> View | None:
-        """The view of a call: what it asks for, of what this model may read."""
-        own, asked = self._view(self.view), self._view(given)
-        if own is None or asked is None:
-            return own if asked is None else asked
-        return own & asked
+        view = self._narrowed(kwargs.get("view"))
+        return cast("LangSmithParams", {**params, **self._identity(view)})
 
     def _options(self, stop: list[str] | None, given: Mapping[str, Any]) -> GenerationOptions:
         settings: dict[str, Any] = {}

@@ -12,17 +12,19 @@ from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 
 from kblam_integrations.langchain import _threads
-from kblam_integrations.langchain._batching import asit_together, sit_together, taken_seat
+from kblam_integrations.langchain._batching import Pending, asit_together, sit_together, taken_seat
 from kblam_integrations.langchain._generation import answer, answer_all, chunks
+from kblam_integrations.langchain._knowledge import KnowledgeSettings
 from kblam_integrations.langchain._messages import to_prompt
 from kblam_integrations.langchain._results import register_citations, to_generation
 from kblam_integrations.langchain._settings import KnowledgeChatSettings
+from kblam_integrations.langchain.retriever import KBLaMRetriever
 
 __all__ = ["KBLaMChat"]
 
@@ -68,7 +70,7 @@ class KBLaMChat(KnowledgeChatSettings):
         num_beams: Beam search if above 1.
         seed: For sampling.
         stop: Strings that end a reply and are left out of it.
-        timeout: Seconds after which a reply is given up. Calls with a timeout are not batched.
+        timeout: Seconds after which a reply is given up, counted from the call.
         max_retries: Accepted because chat models have it. A model in this process has no
             passing failures, so nothing is retried.
         streaming: Whether ``invoke`` generates through the streaming interface.
@@ -103,6 +105,18 @@ class KBLaMChat(KnowledgeChatSettings):
         """The text's tokens, without a chat template."""
         return list(self._kblam.tokenizer.encode(text, add_special_tokens=False))
 
+    def as_retriever(self, *, k: int = 5) -> KBLaMRetriever:
+        """A retriever of the facts that this model attends to, over its weights, facts and view.
+
+        Args:
+            k: At most so many documents.
+
+        Raises:
+            ConfigError: There are no facts to retrieve from.
+        """
+        names = KnowledgeSettings.model_fields.keys() - {"name"}
+        return KBLaMRetriever(**{name: getattr(self, name) for name in names}, k=k)
+
     def bind_tools(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not supported yet.
 
@@ -119,20 +133,76 @@ class KBLaMChat(KnowledgeChatSettings):
         """
         raise NotImplementedError(_NO_TOOLS)
 
+    # -- what comes with a call's configuration -------------------------------------------------
+
+    def invoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """Reply to a conversation."""
+        return super().invoke(input, config, stop=stop, **self._within(config, kwargs))
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """Like :meth:`invoke`, while the event loop stays free."""
+        return await super().ainvoke(input, config, stop=stop, **self._within(config, kwargs))
+
+    def stream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """Reply piece by piece."""
+        return super().stream(input, config, stop=stop, **self._within(config, kwargs))
+
+    def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """Like :meth:`stream`, while the event loop stays free."""
+        return super().astream(input, config, stop=stop, **self._within(config, kwargs))
+
+    def stream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Reply as LangChain's events."""
+        return super().stream_events(input, config, **self._within(config, kwargs))
+
+    def astream_events(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any:
+        """Like :meth:`stream_events`, while the event loop stays free."""
+        return super().astream_events(input, config, **self._within(config, kwargs))
+
     # A cache is asked before the model reads the facts, so its key must not be out of date: a
-    # graph behind the store may have changed.
+    # graph behind the store may have changed, and a call around this one may hide some of them.
 
     def generate(self, *args: Any, **kwargs: Any) -> LLMResult:
         """Reply to conversations, as :meth:`invoke` and others do underneath."""
         if self._is_cached() and self._kblam.store is not None:
             self._kblam.store.catch_up()
-        return super().generate(*args, **kwargs)
+        return super().generate(*args, **self._within(None, kwargs))
 
     async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
         """Like :meth:`generate`, while the event loop stays free."""
         if self._is_cached() and self._kblam.store is not None:
             await asyncio.to_thread(self._kblam.store.catch_up)
-        return await super().agenerate(*args, **kwargs)
+        return await super().agenerate(*args, **self._within(None, kwargs))
 
     def _is_cached(self) -> bool:
         if self.cache is False:
@@ -149,9 +219,8 @@ class KBLaMChat(KnowledgeChatSettings):
         **kwargs: Any,
     ) -> ChatResult:
         request = self._request(messages, stop, kwargs)
-        # A padded batch cannot be stopped in the middle, so a timeout needs a call of its own.
-        seat = taken_seat(self) if request.timeout is None else None
-        reply = answer(self._kblam, request) if seat is None else seat.submit(request).result()
+        seat = taken_seat(self)
+        reply = answer(self._kblam, request) if seat is None else seat.wait(request)
         return ChatResult(generations=[to_generation(reply)])
 
     async def _agenerate(
@@ -162,11 +231,11 @@ class KBLaMChat(KnowledgeChatSettings):
         **kwargs: Any,
     ) -> ChatResult:
         request = self._request(messages, stop, kwargs)
-        seat = taken_seat(self) if request.timeout is None else None
+        seat = taken_seat(self)
         if seat is None:
             reply = await _threads.call(partial(answer, self._kblam, request))
         else:
-            reply = await asyncio.wrap_future(seat.submit(request))
+            reply = await seat.await_(request)
         return ChatResult(generations=[to_generation(reply)])
 
     # -- pieces --------------------------------------------------------------------------------
@@ -225,7 +294,7 @@ class KBLaMChat(KnowledgeChatSettings):
         replies: list[AIMessage] = []
         for group in self._groups(inputs, config):
             calls = [partial(reply, one) for one in group]
-            replies.extend(sit_together(self, calls, partial(answer_all, self._kblam)))
+            replies.extend(sit_together(self, calls, self._answer_elsewhere))
         return replies
 
     async def abatch(
@@ -249,9 +318,11 @@ class KBLaMChat(KnowledgeChatSettings):
         replies: list[AIMessage] = []
         for group in self._groups(inputs, config):
             calls = [partial(reply, one) for one in group]
-            in_a_thread = partial(_threads.start, answer_all, self._kblam)
-            replies.extend(await asit_together(self, calls, in_a_thread))
+            replies.extend(await asit_together(self, calls, self._answer_elsewhere))
         return replies
+
+    def _answer_elsewhere(self, group: list[Pending]) -> None:
+        _threads.start(answer_all, self._kblam, group)
 
     def _groups(
         self,

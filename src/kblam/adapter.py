@@ -13,10 +13,10 @@ from transformers import PreTrainedModel
 
 from kblam.config import KnowledgeConfig
 from kblam.decoder.attach import check_fit
-from kblam.decoder.layout import attention_layout
+from kblam.decoder.layout import AttentionLayout, attention_layout
 from kblam.decoder.modules import KnowledgeAdapter
 from kblam.encoding.adapters import LinearAdapter
-from kblam.errors import AdapterError, AdapterMismatchError, ConfigError
+from kblam.errors import AdapterError, AdapterMismatchError
 
 __all__ = [
     "DEFAULT_ADAPTER",
@@ -110,12 +110,12 @@ def read_config(directory: Path) -> tuple[KnowledgeConfig, dict[str, Any]]:
         AdapterError: The file is damaged, or of a newer format.
     """
     try:
-        data = json.loads((directory / _CONFIG).read_text())
+        data = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
         config = KnowledgeConfig.from_dict(data["knowledge"])
-    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise AdapterError(
             f"Expected an adapter's configuration in {directory / _CONFIG}, could not read it: "
-            f"{error}. Copy or train the adapter again."
+            f"{type(error).__name__}: {error!s:.500}. Copy or train the adapter again."
         ) from error
     if data.get("format") != _FORMAT:
         raise AdapterError(
@@ -145,31 +145,69 @@ def from_pretrained(name: str | Path, model: PreTrainedModel) -> KnowledgeAdapte
             f"with the shape {trained_for}, the base model given has {given}. Give that base "
             "model, or train an adapter for this one: kblam train --base-model ..."
         )
-    try:
-        tensors = load_file(directory / _WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise AdapterError(
-            f"Expected an adapter's weights in {directory / _WEIGHTS}, could not read them: "
-            f"{error}. Copy or train the adapter again."
-        ) from error
     layout = attention_layout(model)
     check_fit(config, layout)
-    adapter = KnowledgeAdapter(config, layout)
-    spare = tensors.get("spare_key.weight")
-    if spare is not None and spare.dim() == 2 and spare.shape[0] % config.head_dim == 0:
-        adapter.spare_key = LinearAdapter(
-            config.encoder_dimension, spare.shape[0] // config.head_dim, config.head_dim, std=0.0
-        )
+    tensors = _read_weights(directory / _WEIGHTS)
+    # Without memory at first: the sizes may be a damaged file's.
+    with torch.device("meta"):
+        found = _made(config, layout, tensors, directory)
+    _check_weights(found, tensors, directory)
+    adapter = _made(config, layout, tensors, directory)
+    adapter.load_state_dict({key: value.float() for key, value in tensors.items()})
+    return adapter.requires_grad_(False).eval().to(model.device)
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise AdapterError(
+            f"Expected an adapter's weights in {path}, could not read them: {error!s:.500}. Copy "
+            "or train the adapter again."
+        ) from error
+
+
+def _made(
+    config: KnowledgeConfig,
+    layout: AttentionLayout,
+    tensors: dict[str, torch.Tensor],
+    directory: Path,
+) -> KnowledgeAdapter:
+    """Make an adapter of the shape that its files tell of."""
+    try:
+        adapter = KnowledgeAdapter(config, layout)
+        spare = tensors.get("spare_key.weight")
+        if spare is not None and spare.dim() == 2 and spare.shape[0] % config.head_dim == 0:
+            heads = spare.shape[0] // config.head_dim
+            adapter.spare_key = LinearAdapter(
+                config.encoder_dimension, heads, config.head_dim, std=0.0
+            )
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise AdapterError(
+            f"No adapter has the shape that {directory / _CONFIG} tells of: {error!s:.500}. Copy "
+            "or train the adapter again."
+        ) from error
+    return adapter
+
+
+def _check_weights(
+    adapter: KnowledgeAdapter, tensors: dict[str, torch.Tensor], directory: Path
+) -> None:
+    """Refuse weights that are not an adapter's."""
     expected = {key: tuple(value.shape) for key, value in adapter.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in tensors.items()}
     if expected != found:
         wrong = sorted(set(expected.items()) ^ set(found.items()))[:4]
         raise AdapterError(
             f"The weights in {directory / _WEIGHTS} do not fit their configuration, among others "
-            f"{wrong}. Copy or train the adapter again."
+            f"{wrong!s:.500}. Copy or train the adapter again."
         )
-    adapter.load_state_dict({key: value.float() for key, value in tensors.items()})
-    return adapter.requires_grad_(False).eval().to(model.device)
+    for key, value in tensors.items():
+        if not value.is_floating_point() or not value.float().isfinite().all():
+            raise AdapterError(
+                f"The weights in {directory / _WEIGHTS} are damaged: expected finite numbers in "
+                f"{key}, got others ({value.dtype}). Copy or train the adapter again."
+            )
 
 
 def start_from(adapter: KnowledgeAdapter, name: str | Path, model: PreTrainedModel) -> None:

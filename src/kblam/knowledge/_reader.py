@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from kblam import _html
+from kblam.errors import FactError
 from kblam.knowledge import _rows
 from kblam.knowledge._check import check_store
 from kblam.knowledge._database import Database
@@ -171,7 +172,10 @@ class StoreReader:
         Raises:
             FactError: A filter is neither a JSON scalar nor a collection of scalars.
         """
-        return View.build(entity=entity, property=property, metadata={**(where or {}), **metadata})
+        filters: object = {} if where is None else where
+        if not isinstance(filters, Mapping):
+            raise FactError(f"where= must be a mapping of metadata filters, got {where!r:.100}.")
+        return View.build(entity=entity, property=property, metadata={**filters, **metadata})
 
     @property
     def fingerprint(self) -> str:

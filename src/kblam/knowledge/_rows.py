@@ -82,8 +82,18 @@ class State:
 
 
 def read_state(connection: sqlite3.Connection) -> State:
-    """Return the state that this transaction sees."""
-    return State(*connection.execute(_STATE).fetchone())
+    """Return the state that this transaction sees.
+
+    Raises:
+        StoreCorruptError: There is none.
+    """
+    row = connection.execute(_STATE).fetchone()
+    if row is None or [type(part) for part in row] != [str, int, int]:
+        raise StoreCorruptError(
+            f"The store's own state is damaged: expected its name and two numbers, got {row!r}. "
+            "Restore it from a copy, or build it anew from its triples."
+        )
+    return State(*row)
 
 
 def mark_as_mirror(connection: sqlite3.Connection) -> bool:
@@ -99,15 +109,19 @@ def text_hash(text: str) -> int:
 
 
 def new_fact(row: Iterable[Any]) -> Fact:
-    """Make a fact of a row of :data:`COLUMNS`."""
+    """Make a fact of a row of :data:`COLUMNS`.
+
+    Raises:
+        StoreCorruptError: It says no fact.
+    """
     identifier, entity, name, value, metadata = row
-    if metadata == "{}":
-        return Fact(entity, name, value, identifier)
     try:
-        return Fact(entity, name, value, identifier, json.loads(metadata))
-    except ValueError as error:
+        about = {} if metadata == "{}" else json.loads(metadata)
+        return Fact(entity, name, value, identifier, about)
+    except (ValueError, TypeError, RecursionError) as error:  # a FactError is a ValueError
         raise StoreCorruptError(
-            f"The metadata of the fact {identifier!r} is damaged: {metadata!r:.100}."
+            f"The store's fact {identifier!r:.100} is damaged: {error}. Restore the store from a "
+            "copy, or build it anew from its triples."
         ) from error
 
 

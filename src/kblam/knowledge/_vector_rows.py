@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,8 @@ class Reader:
 
     def part(self, rows: list[tuple[int, str, int, int]], *, changed: bool = False) -> Part:
         """Return the facts of these rows with their vectors."""
-        hashes = np.array([row[2:] for row in rows], np.int64).reshape(-1, 2)
+        with _as_written():
+            hashes = np.array([row[2:] for row in rows], np.int64).reshape(-1, 2)
         columns = [_Column(column, self.dimension) for column in hashes.T]
         wanted = np.unique(hashes) if changed or self.view is not None else None
         for texts, vectors in self._embeddings(wanted):
@@ -198,7 +200,8 @@ class Reader:
             statement, texts = _SOME_EMBEDDINGS, json.dumps(wanted.tolist())
         cursor = self.connection.execute(statement, {"encoder": self.encoder, "texts": texts})
         while chunk := cursor.fetchmany(_CHUNK):
-            blob = b"".join(vector for _, vector in chunk)
+            with _as_written():
+                blob = b"".join(vector for _, vector in chunk)
             if len(blob) != 2 * self.dimension * len(chunk):
                 raise StoreCorruptError(
                     f"The store's vectors are damaged: {len(chunk)} of them take {len(blob)} "
@@ -206,6 +209,21 @@ class Reader:
                 )
             vectors = np.frombuffer(blob, "<f2").reshape(len(chunk), self.dimension)
             yield np.array([text for text, _ in chunk], np.int64), vectors
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    """Say that the store is damaged where it holds values of other types than it wrote.
+
+    Raises:
+        StoreCorruptError: It does.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        raise StoreCorruptError(
+            f"The store's vectors are damaged: {error}. Build the store anew."
+        ) from error
 
 
 class _Column:

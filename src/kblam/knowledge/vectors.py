@@ -6,6 +6,7 @@ All vectors of a large store in a file are mapped from a second file beside it
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from kblam.errors import StoreCorruptError
 from kblam.knowledge._patch import Part
 from kblam.knowledge._rows import read_state
 from kblam.knowledge._vector_rows import Files, Reader
@@ -25,6 +27,9 @@ __all__ = ["FactVectors"]
 
 Half = npt.NDArray[np.float16]
 Int = npt.NDArray[np.int64]
+
+# No encoder makes longer vectors; what is damaged must not ask for all memory.
+_LONGEST = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,10 +78,7 @@ def read_vectors(
     """Read a view's vectors, or only what changed since ``previous`` was read."""
     with database.read() as connection:
         state = read_state(connection)
-        known = connection.execute(
-            "SELECT encoder, dimension FROM encoders WHERE name = ?", (encoder,)
-        ).fetchone()
-        reader = Reader(connection, view, *(known or (0, 0)))
+        reader = Reader(connection, view, *_known(connection, encoder))
         if previous is not None and (
             (previous.encoder, previous.view, previous.store_id) == (encoder, view, state.store)
             and previous.sequence <= state.sequence
@@ -101,6 +103,21 @@ def read_vectors(
         store_id=state.store,
         part=part,
     )
+
+
+def _known(connection: sqlite3.Connection, encoder: str) -> tuple[int, int]:
+    """Return an encoder's number and the length of its vectors, zeros if it is not known."""
+    query = "SELECT encoder, dimension FROM encoders WHERE name = ?"
+    row = connection.execute(query, (encoder,)).fetchone()
+    if row is None:
+        return 0, 0
+    number, dimension = row
+    if not isinstance(dimension, int) or not 0 < dimension <= _LONGEST:
+        raise StoreCorruptError(
+            f"The store's vectors are damaged: their length is said to be {dimension!r:.40}, "
+            f"expected a number from 1 to {_LONGEST}. Build the store anew."
+        )
+    return number, dimension
 
 
 def _read(files: Files, reader: Reader, previous: FactVectors | None) -> Part:

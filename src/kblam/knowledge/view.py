@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,14 +63,17 @@ class View:
         """Make a view from single values or collections of them.
 
         Raises:
-            FactError: A metadata value is neither a JSON scalar nor a collection of scalars.
+            FactError: A name is no text, or a metadata value is neither a JSON scalar nor a
+                collection of scalars.
         """
+        given: object = {} if metadata is None else metadata
+        if not isinstance(given, Mapping):
+            raise FactError(f"A view's metadata filters must be a mapping, got {given!r:.100}.")
+        conditions = dict(_condition(key, value) for key, value in given.items())
         return cls(
             entities=_names(entity),
             properties=_names(property),
-            metadata=tuple(
-                sorted((key, _choices(key, value)) for key, value in (metadata or {}).items())
-            ),
+            metadata=tuple((key, conditions[key]) for key in sorted(conditions)),
         )
 
     def __and__(self, other: View) -> View:
@@ -90,16 +94,29 @@ class View:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> View:
-        """Read what :meth:`to_dict` wrote."""
-        entities, properties = data.get("entities"), data.get("properties")
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            FactError: It is something else. What is misspelt must not become a view of more.
+        """
+        # What comes here may have any type: views travel as JSON.
+        given: object = data
+        if not isinstance(given, Mapping) or not given.keys() <= _KEYS:
+            raise FactError(
+                f"Expected a view as View.to_dict() writes it, with the keys {sorted(_KEYS)}, got "
+                f"{given!r:.200}."
+            )
+        filters: object = data.get("metadata", ())
+        pairs = filters if isinstance(filters, (list, tuple)) else (filters,)
         return cls(
-            entities=None if entities is None else tuple(entities),
-            properties=None if properties is None else tuple(properties),
-            metadata=tuple((key, tuple(values)) for key, values in data.get("metadata", ())),
+            entities=_listed(data.get("entities")),
+            properties=_listed(data.get("properties")),
+            metadata=tuple(map(_filter, pairs)),
         )
 
 
 EVERYTHING = View()
+_KEYS = {"entities", "properties", "metadata"}
 
 
 def view_parameters(view: View | None) -> dict[str, str | None]:
@@ -121,25 +138,58 @@ def _conditions(view: View) -> str | None:
     return "{" + ", ".join(pairs) + "}"
 
 
-def _names(names: str | Iterable[str] | None) -> tuple[str, ...] | None:
+# What comes to these may have any type: views travel as JSON, and programs may be untyped.
+
+
+def _names(names: object) -> tuple[str, ...] | None:
+    if names is None or isinstance(names, str):
+        return None if names is None else (names,)
+    if isinstance(names, Iterable) and not isinstance(names, (Mapping, bytes)):
+        names = list(names)
+    return tuple(sorted(set(_listed(names) or ())))
+
+
+def _listed(names: object) -> tuple[str, ...] | None:
+    """Return names as they stand in JSON."""
     if names is None:
         return None
-    return (names,) if isinstance(names, str) else tuple(sorted(set(names)))
+    if isinstance(names, (list, tuple)) and all(isinstance(item, str) for item in names):
+        return tuple(names)
+    raise FactError(
+        f"A view's entities and properties must be texts or lists of texts, got {names!r:.100}."
+    )
 
 
-def _choices(key: str, value: Choice) -> tuple[Scalar, ...]:
-    if value is None or isinstance(value, (str, int, float)):
-        return (value,)
-    # What comes here may have any type in an untyped program.
-    given: object = value
-    if isinstance(given, Iterable) and not isinstance(given, (Mapping, bytes)):
-        choices = tuple(given)
-        if all(item is None or isinstance(item, (str, int, float)) for item in choices):
-            return choices
+def _filter(pair: object) -> tuple[str, tuple[Scalar, ...]]:
+    """Return a condition on metadata as it stands in JSON."""
+    if isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[1], (list, tuple)):
+        return _condition(pair[0], pair[1])
+    raise FactError(
+        f"A view's metadata must be a list of pairs [key, [values]], got {pair!r:.100} among them."
+    )
+
+
+def _condition(key: object, value: object) -> tuple[str, tuple[Scalar, ...]]:
+    """Return a condition on metadata from one value or several."""
+    if not isinstance(key, str):
+        raise FactError(f"A view's metadata keys must be text, got {key!r:.100}.")
+    if isinstance(value, Iterable) and not isinstance(value, (str, Mapping, bytes)):
+        choices = tuple(value)
+    else:
+        choices = (value,)
+    if all(map(_is_scalar, choices)):
+        return key, choices
     raise FactError(
         f"A view's filter must be a string, a number, a boolean, None or a list of these; got "
-        f"{value!r:.100} for {key!r}."
+        f"{value!r:.100} for {key!r:.100}."
     )
+
+
+def _is_scalar(item: object) -> bool:
+    # NaN and infinity are none of JSON's numbers; SQLite would take NaN for null.
+    if isinstance(item, float):
+        return math.isfinite(item)
+    return item is None or isinstance(item, (str, int))
 
 
 def _both(first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tuple[str, ...] | None:

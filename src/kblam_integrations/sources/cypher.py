@@ -22,6 +22,7 @@ from kblam_integrations.sources._graph_facts import (
 )
 from kblam_integrations.sources._held import held
 from kblam_integrations.sources._silence import heard
+from kblam_integrations.sources._values import is_embedding
 
 __all__ = ["CypherSource", "source_of"]
 
@@ -213,14 +214,17 @@ def _count(transaction: neo4j.Transaction) -> tuple[int, int]:
 
 
 def _node(node: Any) -> Node:
-    properties = {key: plain(value) for key, value in node.items()}
-    return Node(node.element_id, tuple(sorted(node.labels)), properties)
+    return Node(node.element_id, tuple(sorted(node.labels)), _properties(node))
 
 
 def _relation(edge: Any) -> Relation:
     start, end = (node.element_id for node in edge.nodes)
-    properties = {key: plain(value) for key, value in edge.items()}
-    return Relation(edge.element_id, edge.type, start, end, properties)
+    return Relation(edge.element_id, edge.type, start, end, _properties(edge))
+
+
+def _properties(item: Any) -> dict[str, Any]:
+    # Embeddings would take more memory than all the rest.
+    return {key: plain(value) for key, value in item.items() if not is_embedding(key, value)}
 
 
 def source_of(kb: Any) -> CypherSource | None:

@@ -73,7 +73,7 @@ class PropertyGraphSource:
 
     def _nodes(self) -> dict[str, LabelledNode]:
         found = self._ask(self._store.get)
-        nodes = {node.id: node for node in sorted(found, key=lambda node: node.id)}
+        nodes = {node.id: node for node in sorted(found, key=lambda node: str(node.id))}
         counted = self._counted(_NODE_COUNT)
         if counted is None and not nodes:
             raise SourceError(
@@ -139,7 +139,7 @@ class PropertyGraphSource:
 
     def _ask(self, ask: Callable[[], list[_T]]) -> list[_T]:
         try:
-            return ask()
+            return list(ask() or ())
         except Exception as error:  # of whatever client the store uses
             said = _USER.sub("//", str(error).split("\n", 1)[0])
             raise SourceError(

@@ -74,7 +74,7 @@ def shown(url: httpx.URL) -> str:
 def media_type(response: httpx.Response) -> str:
     """Return what kind of reply the server says it is."""
     kind: str = response.headers.get("content-type", "")
-    return kind.split(";")[0].strip().lower()[:_SHOWN] or "nothing"
+    return kind.split(";")[0].strip().lower()[:_SHOWN] or "no content type"
 
 
 def failure(url: httpx.URL, what: str, advice: str = "") -> SourceError:

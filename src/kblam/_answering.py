@@ -10,7 +10,7 @@ import torch
 
 from kblam._engine import Engine
 from kblam._generate import Generation
-from kblam._knowledge_base import EncodedFacts, KnowledgeBase
+from kblam._knowledge_base import KnowledgeBase, SeenFacts
 from kblam._prompt import pad_prompts, tokenize
 from kblam._request import Request
 from kblam._stream import StreamClosed
@@ -83,33 +83,42 @@ def answer(
     with engine.lock:
         if request.cancelled is not None and request.cancelled():
             raise StreamClosed  # while it waited for the lock
-        answers: dict[int, Answer] = {}
-        for view in dict.fromkeys(views):
-            rows = [row for row, own in enumerate(views) if own == view]
-            part = replace(request, prompts=[request.prompts[row] for row in rows])
-            answers.update(zip(rows, _answer_view(engine, part, base, view), strict=True))
-        return [answers[row] for row in range(len(views))]
+        if base is None:
+            return Generation(engine, request, None, None).run()
+        with base.reading(views) as seen:
+            answers: dict[int, Answer] = {}
+            for rows in _together(engine, seen):
+                part = replace(request, prompts=[request.prompts[row] for row in rows])
+                own = seen.only(rows)
+                if own.is_blind(0):
+                    found = _refuse_unseen(engine, part, own)
+                else:
+                    found = Generation(engine, part, base, own).run()
+                answers.update(zip(rows, found, strict=True))
+            return [answers[row] for row in range(len(views))]
 
 
-def _answer_view(
-    engine: Engine, request: Request, base: KnowledgeBase | None, view: View | None
-) -> list[Answer]:
-    """Answer prompts that may read the same facts."""
-    if base is None:
-        return Generation(engine, request, None, None).run()
-    with base.reading(view) as encoded:
-        if view is not None and len(encoded) == 0:
-            return _refuse_unseen(engine, request, encoded)
-        return Generation(engine, request, base, encoded).run()
+def _together(engine: Engine, seen: SeenFacts) -> list[list[int]]:
+    """Rows that are answered together: those who see nothing first, then those who see facts."""
+    rows = range(len(seen.views))
+    blind = [row for row in rows if seen.is_blind(row)]
+    sighted = [row for row in rows if not seen.is_blind(row)]
+    decoder = engine.decoder
+    groups = [blind, sighted]
+    if decoder is not None and decoder.adapter.config.selection is None:
+        # Every row's tensors would be as wide as the facts that any row may see.
+        kinds = dict.fromkeys(seen.views)
+        groups = [blind, *([row for row in sighted if seen.views[row] == v] for v in kinds)]
+    return [group for group in groups if group]
 
 
-def _refuse_unseen(engine: Engine, request: Request, seen: EncodedFacts) -> list[Answer]:
+def _refuse_unseen(engine: Engine, request: Request, seen: SeenFacts) -> list[Answer]:
     """Refuse every prompt of a caller who may see no fact: nothing could be cited.
 
     Args:
         engine: Its tokenizer counts the prompts; nothing is generated.
         request: What was asked.
-        seen: The empty view.
+        seen: Their views, all of them empty.
 
     Raises:
         PromptTooLongError: A prompt leaves no room for an answer.
@@ -127,10 +136,10 @@ def _refuse_unseen(engine: Engine, request: Request, seen: EncodedFacts) -> list
             finish_reason="refusal",
             usage=Usage(length, 0),
             facts=(),
-            kb_fingerprint=seen.fingerprint,
+            kb_fingerprint=seen.fingerprint(row),
             model_name=engine.name,
             seconds=seconds,
             time_to_first_token=seconds,
         )
-        for length in prompts.lengths
+        for row, length in enumerate(prompts.lengths)
     ]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from kblam._engine import Engine
-from kblam._knowledge_base import EncodedFacts
+from kblam._knowledge_base import SeenFacts
 from kblam._request import Request
 from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer, AttentionTrace, Citation, ScoredFact, Usage
@@ -48,7 +48,7 @@ class AnswerMaker:
     Args:
         _engine: Its weights.
         _request: What was asked for.
-        _encoded: The facts, or None.
+        _seen: The facts, or None.
         _facts: Those that were selected.
         _session: What attention made of them, or None.
         _copy: What was copied of them, or None.
@@ -57,7 +57,7 @@ class AnswerMaker:
 
     _engine: Engine
     _request: Request
-    _encoded: EncodedFacts | None
+    _seen: SeenFacts | None
     _facts: SelectedFacts
     _session: FactSession | None
     _copy: CopyProcessor | None
@@ -93,7 +93,7 @@ class AnswerMaker:
             finish_reason=reason,
             usage=Usage(prompt_tokens, len(ids)),
             facts=self._ranked(row),
-            kb_fingerprint=self._encoded.fingerprint if self._encoded is not None else None,
+            kb_fingerprint=self._seen.fingerprint(row) if self._seen is not None else None,
             model_name=self._engine.name,
             seconds=now - timing.started,
             time_to_first_token=(timing.first_token_at or now) - timing.started,

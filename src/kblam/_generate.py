@@ -13,7 +13,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from kblam._engine import Engine
 from kblam._finished import AnswerMaker, Timing
-from kblam._knowledge_base import EncodedFacts, KnowledgeBase
+from kblam._knowledge_base import KnowledgeBase, SeenFacts
 from kblam._prompt import (
     PaddedPrompts,
     asked_before,
@@ -41,7 +41,7 @@ class Generation:
         engine: The weights.
         request: What to generate.
         base: The store, or None.
-        encoded: Its facts, or None.
+        seen: What each prompt may see of its facts, or None.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class Generation:
         engine: Engine,
         request: Request,
         base: KnowledgeBase | None,
-        encoded: EncodedFacts | None,
+        seen: SeenFacts | None,
     ) -> None:
         self._engine = engine
         self._request = request
         self._base = base
-        self._encoded = encoded
+        self._seen = seen
         self._asked = [question_of(messages) for messages in request.prompts]
         self._before = [asked_before(messages) for messages in request.prompts]
-        self._facts = SelectedFacts(engine, encoded, self._asked, self._before)
+        self._facts = SelectedFacts(engine, seen, self._asked, self._before)
         self._copy: CopyProcessor | None = None
         self._refuse: RefusalProcessor | None = None
         self._session: FactSession | None = None
@@ -103,7 +103,7 @@ class Generation:
             made = AnswerMaker(
                 engine,
                 request,
-                self._encoded,
+                self._seen,
                 self._facts,
                 self._session,
                 self._copy,
@@ -116,23 +116,27 @@ class Generation:
 
     def _enter(self, stack: ExitStack, prompts: PaddedPrompts) -> LogitsProcessorList:
         """Give the decoder its facts for the time of the generation."""
-        engine, encoded = self._engine, self._encoded
+        engine, seen = self._engine, self._seen
         form = self._request.options.constraint
         held = self._held(prompts.input_ids.shape[1])
         processors = LogitsProcessorList()
         decoder, tap = engine.decoder, engine.tap
-        if encoded is None or len(encoded) == 0 or decoder is None or tap is None:
+        if seen is None or len(seen.facts) == 0 or decoder is None or tap is None:
             processors.extend(held)
             return processors
         self._embed_together()
+        places, mask = seen.narrowing()
+        device = engine.model.device
         facts = FactInput(
-            encoded.keys,
-            encoded.values,
-            encoder_query=encode_or_zero(engine.encoder, self._asked).to(engine.model.device),
-            context_query=encode_or_zero(engine.encoder, self._before).to(engine.model.device),
+            seen.facts.keys,
+            seen.facts.values,
+            places=None if places is None else places.to(device),
+            mask=None if mask is None else mask.to(device),
+            encoder_query=encode_or_zero(engine.encoder, self._asked).to(device),
+            context_query=encode_or_zero(engine.encoder, self._before).to(device),
             prompt_mask=prompts.attention_mask.bool(),
             evidence=self._facts.evidence,
-            candidates=self._candidates(encoded),
+            candidates=self._candidates(seen),
         )
         session = stack.enter_context(decoder.facts(facts, trace=self._request.trace))
         self._session = session
@@ -181,10 +185,14 @@ class Generation:
         # A string in JSON ends with its value: what a sentence would go on with is no data.
         return ~self._engine.grammar_tokenizer.quotes.to(self._engine.model.device)
 
-    def _candidates(self, encoded: EncodedFacts) -> Candidates | None:
-        if self._base is None or self._request.exact:
+    def _candidates(self, seen: SeenFacts) -> Candidates | None:
+        if (
+            self._base is None
+            or self._request.exact
+            or any(view is not None for view in seen.views)
+        ):
             return None
-        return self._base.candidates(encoded)
+        return self._base.candidates(seen.facts)
 
     def _embed_together(self) -> None:
         """Embed all that will be asked for of the prompts at once, if the encoder remembers it."""

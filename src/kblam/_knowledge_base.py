@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -15,11 +15,20 @@ from torch import Tensor
 
 from kblam.decoder import Candidates
 from kblam.index import FactIndex, IndexKeeper
-from kblam.knowledge import Fact, FactVectors, KnowledgeStore, Snapshot, TextEmbedder, View
+from kblam.knowledge import (
+    Fact,
+    FactVectors,
+    KnowledgeStore,
+    Snapshot,
+    TextEmbedder,
+    View,
+    ViewFacts,
+)
 
-__all__ = ["EncodedFacts", "KnowledgeBase"]
+__all__ = ["EncodedFacts", "KnowledgeBase", "SeenFacts"]
 
-_MAX_VIEWS = 8
+# What the views that are kept may take; 16 bytes for each fact that one shows.
+_VIEW_BYTES = 256 * 2**20
 # Questions made up to fit an index to what will be asked.
 _SAMPLES = 128
 # Fewer facts are scanned as quickly as an index is asked.
@@ -32,7 +41,7 @@ _TRIES = 16
 
 @dataclass(frozen=True)
 class EncodedFacts:
-    """The facts of one view of a store at one moment.
+    """The facts of a store at one moment.
 
     Attributes:
         vectors: As the store keeps them.
@@ -54,14 +63,72 @@ class EncodedFacts:
     def __len__(self) -> int:
         return len(self.vectors.fact_ids)
 
-    def facts(self, places: Sequence[int]) -> list[Fact | None]:
-        """The facts at these places, as they were at that moment."""
-        ids = self.vectors.fact_ids
-        return [] if self.texts is None else self.texts.get_many(ids[place] for place in places)
+
+@dataclass(frozen=True)
+class SeenFacts:
+    """What the callers of a batch may see of a store's facts.
+
+    Attributes:
+        facts: All of the store's.
+        views: The callers', one for each row of the batch; None shows every fact.
+        shown: What each view shows, at the moment of ``facts``.
+    """
+
+    facts: EncodedFacts
+    views: Sequence[View | None]
+    shown: Mapping[View, ViewFacts]
+
+    def only(self, rows: Sequence[int]) -> SeenFacts:
+        """The same for some of the rows."""
+        return SeenFacts(self.facts, [self.views[row] for row in rows], self.shown)
+
+    def is_blind(self, row: int) -> bool:
+        """Whether a row has a view, and nothing to see in it."""
+        view = self.views[row]
+        return view is not None and len(self.shown[view]) == 0
+
+    def fingerprint(self, row: int) -> str:
+        """The state of the facts that a row may see; nothing else has a part in it."""
+        view = self.views[row]
+        return self.facts.fingerprint if view is None else self.shown[view].fingerprint
+
+    def texts(self, view: View | None, places: Sequence[int]) -> list[Fact | None]:
+        """The facts at these places, as they were at that moment.
+
+        Each is held against the view once more. It passes, but under a writer that never rests.
+        """
+        if self.facts.texts is None:
+            return [None] * len(places)
+        ids = self.facts.vectors.fact_ids
+        found = self.facts.texts.get_many(ids[place] for place in places)
+        if view is None:
+            return found
+        return [fact if fact is not None and view.shows(fact) else None for fact in found]
+
+    def narrowing(self) -> tuple[Tensor | None, Tensor | None]:
+        """Which facts the batch reads, as of :class:`kblam.decoder.FactInput`.
+
+        Returns:
+            Places of the facts that any row may see, (U,), and True on those that a row may
+            see, (B, U). None of the first is all of them, none of the second all for all rows.
+        """
+        kinds = list(dict.fromkeys(self.views))
+        if kinds == [None]:
+            return None, None
+        if len(kinds) == 1 and kinds[0] is not None:
+            return torch.from_numpy(self.shown[kinds[0]].places), None
+        seen = np.zeros((len(kinds), len(self.facts)), np.bool_)
+        for line, view in zip(seen, kinds, strict=True):
+            line[slice(None) if view is None else self.shown[view].places] = True
+        lines = [kinds.index(view) for view in self.views]
+        if None in kinds:
+            return None, torch.from_numpy(seen[lines])
+        places = np.flatnonzero(seen.any(0))
+        return torch.from_numpy(places), torch.from_numpy(seen[:, places][lines])
 
 
 class KnowledgeBase:
-    """Keeps the encoded facts of a store in memory, by view.
+    """Keeps the encoded facts of a store in memory once, and which of them views show.
 
     Models on different weights, which do not wait for each other's lock, may share one.
 
@@ -86,7 +153,8 @@ class KnowledgeBase:
         self._encoder = encoder
         self._device = device
         self._as_queries = as_queries or encoder.encode
-        self._facts: dict[View | None, EncodedFacts] = {}
+        self._facts: EncodedFacts | None = None
+        self._views: dict[View, ViewFacts] = {}  # the one asked for last comes last
         self._lock = threading.Lock()
         self._index = IndexKeeper(
             store,
@@ -95,38 +163,54 @@ class KnowledgeBase:
             fitted_to=asker,
         )
 
-    def read(self, view: View | None = None) -> EncodedFacts:
+    def read(self) -> EncodedFacts:
         """The facts as they are now; only what changed since the last call is embedded."""
+        return self.seen_by([None]).facts
+
+    def seen_by(self, views: Sequence[View | None]) -> SeenFacts:
+        """The facts as they are now, and which of them the callers of a batch may see.
+
+        Args:
+            views: Those of the callers; None shows every fact.
+        """
         with self._lock:
-            return self._read(view)
+            wanted = dict.fromkeys(view for view in views if view is not None)
+            facts = self._read(wanted)
+            shown = {view: self._views.pop(view) for view in wanted}
+            self._views.update(shown)
+            size = sum(view.nbytes for view in self._views.values())
+            while size > _VIEW_BYTES and len(self._views) > len(wanted):
+                size -= self._views.pop(next(iter(self._views))).nbytes
+            return SeenFacts(facts, views, shown)
 
     @contextmanager
-    def reading(self, view: View | None = None) -> Iterator[EncodedFacts]:
-        """Lend the facts as they are now, with their texts, whatever is written meanwhile."""
+    def reading(self, views: Sequence[View | None]) -> Iterator[SeenFacts]:
+        """Lend what callers see now, with the facts' texts, whatever is written meanwhile."""
         for last in (*[False] * (_TRIES - 1), True):
-            encoded = self.read(view)
+            seen = self.seen_by(views)
             with self.store.snapshot() as texts:
                 # Under a writer that never rests, the few texts that it just changed are newer.
-                if texts.fingerprint == encoded.fingerprint or last:
-                    yield replace(encoded, texts=texts)
+                if texts.fingerprint == seen.facts.fingerprint or last:
+                    yield replace(seen, facts=replace(seen.facts, texts=texts))
                     return
 
-    def _read(self, view: View | None) -> EncodedFacts:
+    def _read(self, views: Collection[View]) -> EncodedFacts:
+        """Read what changed, so that the facts and the views are of one state."""
         self.store.catch_up()
-        held = self._facts.get(view)
-        current = held is not None and held.fingerprint == self.store.fingerprint
+        held = self._facts
         # Another process may have added a fact between the embedding and the reading.
-        if held is not None and current and not held.vectors.pending:
+        complete = held is not None and not held.vectors.pending
+        known = complete and self._views.keys() >= set(views)
+        if held is not None and known and held.fingerprint == self.store.fingerprint:
             return held
         self.store.encode(self._encoder)
-        previous = held.vectors if held is not None else None
-        vectors = self.store.vectors(self._encoder.name, view, previous)
+        previous = None if held is None else held.vectors
+        vectors, self._views = self.store.vectors_and_views(
+            self._encoder.name, views, previous, self._views
+        )
         if held is None or held.vectors is not vectors:
             held = EncodedFacts(vectors, self._tensor(vectors.keys), self._tensor(vectors.values))
-        self._facts.pop(view, None)
-        self._facts[view] = held
-        while len(self._facts) > _MAX_VIEWS:
-            self._facts.pop(next(iter(self._facts)))
+        self._facts = held
         return held
 
     def _tensor(self, array: npt.NDArray[np.float16]) -> Tensor:
@@ -170,10 +254,6 @@ class KnowledgeBase:
         rng = np.random.default_rng(0)
         count = min(_SAMPLES, len(vectors))
         chosen = rng.choice(len(vectors), count, replace=False)
-        facts = self.facts([vectors.fact_ids[int(place)] for place in chosen])
+        facts = self.store.get_many(vectors.fact_ids[int(place)] for place in chosen)
         texts = [f"What is {fact.key_text}?" for fact in facts if fact is not None]
         return np.asarray(self._as_queries(texts), np.float32)
-
-    def facts(self, ids: Sequence[str]) -> list[Fact | None]:
-        """The facts behind ids; None where one was removed in the meantime."""
-        return self.store.get_many(ids)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from kblam._engine import Engine
-from kblam._knowledge_base import EncodedFacts
+from kblam._knowledge_base import SeenFacts
 from kblam.decoder import Selection
 from kblam.decoder.spans import SpanLookup, SpanTokens
 from kblam.encoding import Evidence, read_evidence
-from kblam.knowledge import Fact
+from kblam.knowledge import Fact, View
 
 __all__ = ["SelectedFacts"]
 
@@ -24,7 +24,7 @@ class SelectedFacts:
 
     Args:
         engine: The weights.
-        encoded: The facts of a store, or None.
+        seen: What each prompt may see of a store, or None.
         asked: What each of B prompts asks.
         before: What was asked before, or an empty text.
 
@@ -36,22 +36,21 @@ class SelectedFacts:
     def __init__(
         self,
         engine: Engine,
-        encoded: EncodedFacts | None,
+        seen: SeenFacts | None,
         asked: Sequence[str],
         before: Sequence[str],
     ) -> None:
         self._engine = engine
-        self._encoded = encoded
+        self._seen = seen
         self._asked = asked
         self._before = before
-        self._known: dict[int, Fact | None] = {}
+        self._known: dict[tuple[View | None, int], Fact | None] = {}
         self.found: list[list[Fact | None]] = []
 
     def of(self, selection: Selection) -> list[list[Fact | None]]:
         """The facts that each prompt selected."""
         if not self.found:
-            repeats = selection.index.shape[0] // len(self._asked)
-            self.found = self._read(selection.index[:: max(1, repeats)].tolist())
+            self.found = self._read(selection.index, selection.visible)
         return self.found
 
     def lookup(self, selection: Selection, *, in_json: bool = False) -> SpanLookup:
@@ -76,23 +75,31 @@ class SelectedFacts:
             index: Places among the encoded facts, (B times repeats, k).
             visible: Which of them may be seen, of the same shape.
         """
-        repeats = max(1, index.shape[0] // len(self._asked))
-        facts = [
-            [fact if seen else None for fact, seen in zip(row, shown, strict=True)]
-            for row, shown in zip(
-                self._read(index[::repeats].tolist()), visible[::repeats].tolist(), strict=True
+        facts = self._read(index, visible)
+        found = read_evidence(self._asked, self._before, facts, self._engine.encoder)
+        return found.repeat(self._repeats(index)).to(index.device)
+
+    def _repeats(self, index: Tensor) -> int:
+        return max(1, index.shape[0] // len(self._asked))
+
+    def _read(self, index: Tensor, visible: Tensor) -> list[list[Fact | None]]:
+        """Facts by their place among all, for each prompt; only what the prompt may see."""
+        if self._seen is None:
+            return []
+        step = self._repeats(index)
+        views = self._seen.views
+        wanted = [
+            [(view, place) if seen else None for place, seen in zip(row, shown, strict=True)]
+            for view, row, shown in zip(
+                views, index[::step].tolist(), visible[::step].tolist(), strict=True
             )
         ]
-        found = read_evidence(self._asked, self._before, facts, self._engine.encoder)
-        return found.repeat(repeats).to(index.device)
-
-    def _read(self, indices: list[list[int]]) -> list[list[Fact | None]]:
-        """Facts by their place among the encoded ones."""
-        if self._encoded is None:
-            return []
-        missing = sorted({index for row in indices for index in row} - self._known.keys())
-        self._known.update(zip(missing, self._encoded.facts(missing), strict=True))
-        return [[self._known[index] for index in row] for row in indices]
+        missing = {pair for row in wanted for pair in row if pair is not None} - self._known.keys()
+        for view in dict.fromkeys(views):
+            places = sorted(place for own, place in missing if own == view)
+            found = self._seen.texts(view, places)
+            self._known.update(zip(((view, p) for p in places), found, strict=True))
+        return [[None if pair is None else self._known[pair] for pair in row] for row in wanted]
 
 
 def _text(fact: Fact, part: str, in_json: bool) -> str:

@@ -89,6 +89,29 @@ def test_top_k_of_half_precision_keys_is_exact(search, k: int, block: int) -> No
     assert torch.equal(scores, expected[:, :k])
 
 
+@settings(max_examples=60, deadline=None)
+@given(large_searches(), st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.sampled_from([50, 4096]))
+def test_facts_at_other_places_are_as_if_they_were_not_there(
+    search, share: float, block: int
+) -> None:
+    query, keys, mask = search
+    if keys.dim() == 3:
+        keys = keys[0]
+    generator = torch.Generator().manual_seed(3)
+    places = (torch.rand(len(keys), generator=generator) < share).nonzero()[:, 0]
+    seen = None if mask is None else mask[:, places]
+    expected, order = select_top_k(query, keys[places], 16, mask=seen)
+    scores, indices = select_top_k(query, keys, 16, mask=seen, places=places, block=block)
+    assert torch.equal(scores, expected)
+    assert torch.equal(indices, places[order])
+    # What stands elsewhere may be anything at all.
+    elsewhere = torch.ones(len(keys), dtype=torch.bool).index_fill(0, places, False)
+    other = keys.masked_fill(elsewhere[:, None], torch.nan)
+    same = select_top_k(query, other, 16, mask=seen, places=places, block=block)
+    assert torch.equal(same[0], scores)
+    assert torch.equal(same[1], indices)
+
+
 def test_a_batch_gets_what_each_prompt_gets_alone() -> None:
     generator = torch.Generator().manual_seed(1)
     keys = torch.nn.functional.normalize(torch.randn(5000, 32, generator=generator), dim=1).half()
@@ -117,6 +140,7 @@ def test_a_scan_holds_neither_a_copy_of_the_keys_nor_all_scores() -> None:
     keys, query = torch.ones(40_000, 64).half().add_(torch.rand(40_000, 1)), torch.rand(4, 64)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         select_top_k(query, keys, 8, block=2048)
+        select_top_k(query, keys, 8, block=2048, places=torch.arange(1, 40_000))
     largest = max(event.self_cpu_memory_usage for event in recorded.events())
     assert largest < keys.nbytes / 10
 

@@ -46,7 +46,7 @@ class TestEncodedFacts:
         def read(model: KBLaM) -> None:
             try:
                 for view in views * 4:
-                    assert len(model._attached[0].read(view)) == 2
+                    assert len(model._attached[0].seen_by([view]).shown[view]) == 2
             except BaseException as error:
                 failed.append(error)
 

@@ -32,7 +32,7 @@ def test_who_sees_no_fact_is_refused(copying: KBLaM, forwards: list[None]) -> No
     assert (answer.refused, answer.finish_reason) == (True, "refusal")
     assert (answer.citations, answer.facts) == ((), ())
     assert answer.usage.input_tokens == copying.count_tokens(QUESTION)
-    assert answer.kb_fingerprint == copying.store.fingerprint
+    assert answer.kb_fingerprint not in (None, copying.store.fingerprint)
     assert answer.model_name == copying.model_name
     stream = copying.stream(QUESTION, view=NOTHING)
     assert "".join(stream) == copying.refusal

@@ -1,5 +1,6 @@
 """Attention over facts, as pure functions of tensors."""
 
+from kblam.attention._gathering import gather_facts
 from kblam.attention.absorbed import absorb_query, absorbed_fact_attention, key_norm_scale
 from kblam.attention.joint import fused_attention_with_lse, joint_attention, prompt_scores
 from kblam.attention.merge import merge_attention
@@ -11,13 +12,7 @@ from kblam.attention.rectangular import (
     length_bias,
     rectangular_attention,
 )
-from kblam.attention.selection import (
-    gather_facts,
-    pool_tokens,
-    score_facts,
-    select_among,
-    select_top_k,
-)
+from kblam.attention.selection import pool_tokens, score_facts, select_among, select_top_k
 
 __all__ = [
     "absorb_query",

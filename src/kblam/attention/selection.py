@@ -15,9 +15,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kblam.attention._gathering import ScoredFacts, gather_facts
 from kblam.errors import ConfigError
 
-__all__ = ["gather_facts", "pool_tokens", "score_facts", "select_among", "select_top_k"]
+__all__ = ["pool_tokens", "score_facts", "select_among", "select_top_k"]
 
 # Candidates per fact wanted, and at least.
 _MARGIN = 4
@@ -47,7 +48,13 @@ def score_facts(query: Tensor, keys: Tensor) -> Tensor:
 
 
 def select_top_k(
-    query: Tensor, keys: Tensor, k: int, *, mask: Tensor | None = None, block: int = _BLOCK
+    query: Tensor,
+    keys: Tensor,
+    k: int,
+    *,
+    mask: Tensor | None = None,
+    places: Tensor | None = None,
+    block: int = _BLOCK,
 ) -> tuple[Tensor, Tensor]:
     """The k best facts of each row, by blocks, so that no row of M scores need be kept.
 
@@ -60,6 +67,8 @@ def select_top_k(
         keys: (M, E) or (B, M, E), in any precision, of about equal length each.
         k: How many; fewer come where there are fewer facts.
         mask: True where a row may see a fact, (B or 1, M).
+        places: The facts of which the best are wanted, as indices of shared ones in ascending
+            order, (U,): the others are not looked at. The mask is then of these, (B or 1, U).
         block: Facts scored at a time.
 
     Returns:
@@ -71,16 +80,19 @@ def select_top_k(
     """
     if k < 1:
         raise ConfigError(f"Expected k >= 1 facts to select, got {k}. Raise k.")
-    total, batch = keys.shape[-2], query.shape[0]
+    facts = ScoredFacts(keys, places)
+    total, batch = facts.total, query.shape[0]
     width = max(_MARGIN * k, _LEAST)
     if mask is not None:
         mask = mask.expand(batch, -1)
     if total <= width:
         everything = torch.arange(total, device=query.device).expand(batch, -1)
-        return _ranked(_masked(score_facts(query, keys), mask), everything, k)
+        scores = _masked(score_facts(query, facts.part(0, total)), mask)
+        scores, best = _ranked(scores, everything, k)
+        return scores, facts.named(best)
     with torch.no_grad():
-        floor, index = _candidates(query, keys, width, mask, block)
-    chosen = gather_facts(keys, index)
+        floor, index = _candidates(query, facts, width, mask, block)
+    chosen = facts.gathered(index)
     seen = None if mask is None else mask.gather(1, index)
     scores, best = _ranked(_masked(score_facts(query, chosen), seen), index, k)
     if mask is not None:
@@ -89,18 +101,15 @@ def select_top_k(
     highest = floor + _rounding(query, chosen, keys)
     certain = (scores[:, -1] > highest) | floor.isneginf()
     if bool(certain.all()):
-        return scores, best
+        return scores, facts.named(best)
     doubtful = (~certain).nonzero()[:, 0]
     with torch.no_grad():
         exact = _exact_top_k(
-            query[doubtful],
-            keys if keys.dim() == 2 else keys[doubtful],
-            k,
-            None if mask is None else mask[doubtful],
+            query[doubtful], facts.of(doubtful), k, None if mask is None else mask[doubtful]
         )
     best = best.index_copy(0, doubtful, exact)
     seen = None if mask is None else mask.gather(1, best)
-    return _masked(score_facts(query, gather_facts(keys, best)), seen), best
+    return _masked(score_facts(query, facts.gathered(best)), seen), facts.named(best)
 
 
 def select_among(
@@ -143,7 +152,7 @@ def _with_hidden(best: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def _candidates(
-    query: Tensor, keys: Tensor, width: int, mask: Tensor | None, block: int
+    query: Tensor, facts: ScoredFacts, width: int, mask: Tensor | None, block: int
 ) -> tuple[Tensor, Tensor]:
     """Scan all facts for the ``width`` best of each row, up to rounding.
 
@@ -151,13 +160,13 @@ def _candidates(
         The lowest score among them, (B,), float32, and their indices in ascending order,
         (B, width).
     """
-    batch, total = query.shape[0], keys.shape[-2]
+    batch, total = query.shape[0], facts.total
     best = query.new_zeros((batch, 0), dtype=torch.float32)
     index = torch.zeros((batch, 0), dtype=torch.long, device=query.device)
     for start in range(0, total, block):
-        part = keys[..., start : start + block, :]
-        seen = None if mask is None else mask[:, start : start + block]
-        scores = _masked(_scanned(query, part), seen)
+        end = min(start + block, total)
+        seen = None if mask is None else mask[:, start:end]
+        scores = _masked(_scanned(query, facts, start, end), seen)
         scores, found = scores.topk(min(width, scores.shape[1]), dim=1, sorted=False)
         best = torch.cat([best, scores], dim=1)
         index = torch.cat([index, found + start], dim=1)
@@ -167,23 +176,24 @@ def _candidates(
     return best.amin(1), index.sort(dim=1).values
 
 
-def _scanned(query: Tensor, keys: Tensor) -> Tensor:
+def _scanned(query: Tensor, facts: ScoredFacts, start: int, end: int) -> Tensor:
     """Scores of a block, up to rounding, (B, n), float32."""
+    keys = facts.keys
     if _scans_as_stored(keys):
         # Of unit length, so that half precision holds whatever the query's size.
         size: Tensor = query.float().norm(dim=1, keepdim=True)
         size = size.clamp_min(torch.finfo(torch.float32).tiny)
         unit = (query.float() / size).to(keys.dtype)
-        return _products(unit, keys).float() * size
+        return _products(unit, facts.part(start, end)).float() * size
     query = query.float()
     if keys.dtype == torch.float32:
-        return _products(query, keys)
-    scores = query.new_empty((query.shape[0], keys.shape[-2]))
-    held = query.new_empty((*keys.shape[:-2], min(_CONVERTED, keys.shape[-2]), keys.shape[-1]))
-    for start in range(0, keys.shape[-2], _CONVERTED):
-        part = keys[..., start : start + _CONVERTED, :]
+        return _products(query, facts.part(start, end))
+    scores = query.new_empty((query.shape[0], end - start))
+    held = query.new_empty((*keys.shape[:-2], min(_CONVERTED, end - start), keys.shape[-1]))
+    for first in range(start, end, _CONVERTED):
+        part = facts.part(first, min(first + _CONVERTED, end))
         single = held[..., : part.shape[-2], :].copy_(part)
-        scores[:, start : start + _CONVERTED] = _products(query, single)
+        scores[:, first - start : first - start + part.shape[-2]] = _products(query, single)
     return scores
 
 
@@ -210,37 +220,23 @@ def _rounding(query: Tensor, chosen: Tensor, keys: Tensor) -> Tensor:
     return steps * size * longest
 
 
-def _exact_top_k(query: Tensor, keys: Tensor, k: int, mask: Tensor | None) -> Tensor:
+def _exact_top_k(query: Tensor, facts: ScoredFacts, k: int, mask: Tensor | None) -> Tensor:
     """Indices of the k best facts, (B, k), every one scored exactly."""
-    batch, total = query.shape[0], keys.shape[-2]
+    batch, total = query.shape[0], facts.total
     best = query.new_zeros((batch, 0), dtype=torch.float32)
     index = torch.zeros((batch, 0), dtype=torch.long, device=query.device)
     step = max(1, _EXACT // batch)
     for start in range(0, total, step):
-        seen = None if mask is None else mask[:, start : start + step]
-        scores = _masked(score_facts(query, keys[..., start : start + step, :]), seen)
-        here = torch.arange(start, start + scores.shape[1], device=query.device)
+        end = min(start + step, total)
+        seen = None if mask is None else mask[:, start:end]
+        scores = _masked(score_facts(query, facts.part(start, end)), seen)
+        here = torch.arange(start, end, device=query.device)
         best, index = _ranked(
             torch.cat([best, scores], dim=1),
             torch.cat([index, here.expand(batch, -1)], dim=1),
             k,
         )
     return index
-
-
-def gather_facts(facts: Tensor, index: Tensor) -> Tensor:
-    """Rows of a fact tensor.
-
-    Args:
-        facts: (M, E) or (B, M, E).
-        index: (B, k).
-
-    Returns:
-        (B, k, E).
-    """
-    if facts.dim() == 2:
-        return facts[index]
-    return facts.gather(1, index.unsqueeze(-1).expand(-1, -1, facts.shape[-1]))
 
 
 def pool_tokens(hidden: Tensor, scores: Tensor, mask: Tensor | None) -> Tensor:

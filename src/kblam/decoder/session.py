@@ -59,14 +59,16 @@ class FactSession:
                 f"{self.adapter.config.encoder!r}, got {self.facts.keys.shape[-1]}. "
                 "Encode the facts with the adapter's encoder."
             )
-        self.keys = _with_batch(self.facts.keys)
-        self.values = _with_batch(self.facts.values)
+        # Without selection every layer reads all facts: only then are some of them copied.
+        places = self.facts.places if self.adapter.config.selection is None else None
+        self.keys = _with_batch(self.facts.keys, places)
+        self.values = _with_batch(self.facts.values, places)
         self.mask = self.facts.mask
 
     @property
     def num_facts(self) -> int:
-        """M of the facts given."""
-        return int(self.facts.keys.shape[-2])
+        """How many facts there are for the batch."""
+        return self.facts.count
 
     def absorbed(self) -> bool:
         """Whether attention runs in encoder space."""
@@ -90,13 +92,14 @@ class FactSession:
         context = rows(self.facts.context_query, batch)
         query, none = head(hidden[:, :length], mask, encoded, context)
         keys = _for_rows(self.facts.keys, batch)
-        scores, index = self._best(query, keys, config.top_k)
+        scores, index = _filled(*self._best(query, keys, config.top_k), config.top_k)
         visible = scores.isfinite()
         scores = torch.where(visible, scores, torch.finfo(scores.dtype).min)
+        # Zero where there is nothing to see: what a row may not see has no part in any number.
+        chosen = _seen(gather_facts(keys, index), visible)
         similarity = torch.zeros_like(scores)
         if encoded is not None:
-            chosen = gather_facts(keys, index).float()
-            similarity = (chosen @ encoded.float().unsqueeze(-1)).squeeze(-1)
+            similarity = (chosen.float() @ encoded.float().unsqueeze(-1)).squeeze(-1)
         if self.adapter.match is not None and self.facts.evidence is not None:
             evidence = self.facts.evidence(index, visible)
             matched = scores + self.adapter.match(evidence, similarity)
@@ -104,20 +107,22 @@ class FactSession:
             scores, order = scores.sort(dim=1, descending=True, stable=True)
             index, visible = index.gather(1, order), visible.gather(1, order)
             similarity = similarity.gather(1, order)
-        self.keys = gather_facts(keys, index)
-        self.values = gather_facts(_for_rows(self.facts.values, batch), index)
+            chosen = gather_facts(chosen, order)
+        self.keys = chosen
+        self.values = _seen(gather_facts(_for_rows(self.facts.values, batch), index), visible)
         self.mask = visible
         total = torch.cat([scores, none[:, None]], dim=1).log_softmax(-1)
-        self.selection = Selection(index, total[:, :-1], total[:, -1], similarity)
+        self.selection = Selection(index, visible, total[:, :-1], total[:, -1], similarity)
 
     def _best(self, query: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Scores of the k best facts for each query, best first, and which they are, (B, k)."""
-        mask = rows(self.facts.mask, query.shape[0])
-        if self.facts.candidates is not None and mask is None and keys.dim() == 2:
+        mask, places = rows(self.facts.mask, query.shape[0]), self.facts.places
+        sees_all = mask is None and places is None
+        if self.facts.candidates is not None and sees_all and keys.dim() == 2:
             found = self.facts.candidates(query)
             if found is not None:
                 return select_among(query, keys, *found, k)
-        return select_top_k(query, keys, k, mask=mask)
+        return select_top_k(query, keys, k, mask=mask, places=places)
 
     def _prompt_mask(self, hidden: Tensor) -> Tensor | None:
         mask = rows(self.facts.prompt_mask, hidden.shape[0])
@@ -261,8 +266,20 @@ def _least_where(hidden: Tensor) -> Tensor:
     return bias.masked_fill(hidden, torch.finfo(bias.dtype).min)
 
 
-def _with_batch(facts: Tensor) -> Tensor:
+def _with_batch(facts: Tensor, places: Tensor | None) -> Tensor:
+    if places is not None:
+        facts = facts.index_select(0, places)
     return facts if facts.dim() == 3 else facts.unsqueeze(0)
+
+
+def _filled(scores: Tensor, index: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Always k places: what a row gets then depends on nothing but what it sees."""
+    room = (0, k - scores.shape[1])
+    return F.pad(scores, room, value=-torch.inf), F.pad(index, room)
+
+
+def _seen(facts: Tensor, visible: Tensor) -> Tensor:
+    return facts.masked_fill(~visible.unsqueeze(-1), 0.0)
 
 
 def _for_rows(facts: Tensor, batch: int) -> Tensor:

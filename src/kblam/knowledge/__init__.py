@@ -6,10 +6,11 @@ the model, so that a changed fact costs one embedding.
 
 from __future__ import annotations
 
+from kblam.knowledge._change import Change
 from kblam.knowledge._difference import SyncReport
 from kblam.knowledge._following import Following
-from kblam.knowledge._reader import Change
 from kblam.knowledge._snapshot import Snapshot
+from kblam.knowledge._view_facts import ViewFacts
 from kblam.knowledge._words import term_words, value_words, verbalise
 from kblam.knowledge.protocols import (
     JournaledSource,
@@ -44,6 +45,7 @@ __all__ = [
     "TripleSource",
     "VersionedSource",
     "View",
+    "ViewFacts",
     "as_triple",
     "inverse",
     "term_words",

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from html import escape
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 from kblam import _html
 from kblam.errors import FactError
 from kblam.knowledge import _rows
+from kblam.knowledge._change import Change
 from kblam.knowledge._check import check_store
 from kblam.knowledge._database import Database
 from kblam.knowledge._snapshot import Snapshot, snapshot_of
+from kblam.knowledge._view_facts import ViewFacts, read_views
 from kblam.knowledge.protocols import SourceChanges
 from kblam.knowledge.report import StoreReport, report
 from kblam.knowledge.triple import Fact
 from kblam.knowledge.vectors import FactVectors, read_vectors
 from kblam.knowledge.view import VIEW_CLAUSE, Choice, View, view_parameters
 
-__all__ = ["Change", "StoreReader"]
+__all__ = ["StoreReader"]
 
 _PAGE = 1000
 # Of the preview for notebooks: facts, and characters of a value.
@@ -38,21 +38,6 @@ _ALL = f"SELECT {_rows.COLUMNS} FROM facts ORDER BY row"
 _CHANGED_IDS = "SELECT DISTINCT fact_id FROM journal WHERE seq > ? LIMIT ?"
 # Above this share of changed facts, a mirror reads everything as quickly.
 _MANY = 1 / 4
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change of one fact.
-
-    Attributes:
-        seq: Its number in the journal; it only grows.
-        op: What happened.
-        fact_id: To which fact.
-    """
-
-    seq: int
-    op: Literal["add", "update", "remove"]
-    fact_id: str
 
 
 class StoreReader:
@@ -293,6 +278,20 @@ class StoreReader:
             StoreCorruptError: A vector's length is not the encoder's.
         """
         return read_vectors(self._database, encoder, view, previous)
+
+    def vectors_and_views(
+        self,
+        encoder: str,
+        views: Iterable[View],
+        previous: FactVectors | None = None,
+        held: Mapping[View, ViewFacts] | None = None,
+    ) -> tuple[FactVectors, dict[View, ViewFacts]]:
+        """Read the vectors of all facts, and where the facts of views stand among them.
+
+        As of one state, and by what changed where an earlier call's ``previous`` and ``held``
+        are given. Beside the views wanted, what was held and could be followed is returned.
+        """
+        return read_views(self._database, encoder, views, previous, held or {})
 
 
 def _cut(text: str) -> str:

@@ -233,4 +233,15 @@ def _clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
             f"The metadata of a fact must be JSON, got {metadata!r:.200}: {error}."
         ) from error
     cleaned: dict[str, Any] = json.loads(text)
+    if "\\u0000" in text and _holds_nul(cleaned):
+        # SQLite would read the text up to there: a view would take it for another.
+        raise FactError(f"The metadata of a fact holds NUL, which is no text: {metadata!r:.200}.")
     return cleaned
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_nul(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\0" in value

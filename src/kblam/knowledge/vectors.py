@@ -77,18 +77,35 @@ def read_vectors(
 ) -> FactVectors:
     """Read a view's vectors, or only what changed since ``previous`` was read."""
     with database.read() as connection:
-        state = read_state(connection)
-        reader = Reader(connection, view, *_known(connection, encoder))
-        if previous is not None and (
-            (previous.encoder, previous.view, previous.store_id) == (encoder, view, state.store)
-            and previous.sequence <= state.sequence
-            and previous.keys.shape[1] == reader.dimension
-        ):
-            if previous.fingerprint == state.fingerprint and not previous.pending:
-                return previous
-        else:
-            previous = None
-        part = _read(Files(database, encoder, state), reader, previous)
+        return _vectors(connection, database, encoder, view, previous)
+
+
+def vectors_of_all(
+    connection: sqlite3.Connection, database: Database, encoder: str, previous: FactVectors | None
+) -> FactVectors:
+    """Read the vectors of all facts inside a read transaction that is under way."""
+    return _vectors(connection, database, encoder, None, previous)
+
+
+def _vectors(
+    connection: sqlite3.Connection,
+    database: Database,
+    encoder: str,
+    view: View | None,
+    previous: FactVectors | None,
+) -> FactVectors:
+    state = read_state(connection)
+    reader = Reader(connection, view, *_known(connection, encoder))
+    if previous is not None and (
+        (previous.encoder, previous.view, previous.store_id) == (encoder, view, state.store)
+        and previous.sequence <= state.sequence
+        and previous.keys.shape[1] == reader.dimension
+    ):
+        if previous.fingerprint == state.fingerprint and not previous.pending:
+            return previous
+    else:
+        previous = None
+    part = _read(Files(database, encoder, state), reader, previous)
     part.keys.flags.writeable = part.values.flags.writeable = False
     return FactVectors(
         fact_ids=part.ids,

@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from kblam.errors import FactError
+from kblam.knowledge.triple import Triple
 
 __all__ = ["View"]
 
@@ -46,11 +47,21 @@ class View:
         metadata: Pairs of a metadata key and the values it may have. A fact whose metadata has
             a list under that key passes if the list holds one of them; a fact without the key
             does not pass.
+
+    Raises:
+        FactError: A condition is none. What is malformed never shows everything.
     """
 
     entities: tuple[str, ...] | None = None
     properties: tuple[str, ...] | None = None
     metadata: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        filters: object = self.metadata
+        pairs = filters if isinstance(filters, (list, tuple)) else (filters,)
+        object.__setattr__(self, "entities", _listed(self.entities))
+        object.__setattr__(self, "properties", _listed(self.properties))
+        object.__setattr__(self, "metadata", tuple(map(_filter, pairs)))
 
     @classmethod
     def build(
@@ -74,6 +85,15 @@ class View:
             entities=_names(entity),
             properties=_names(property),
             metadata=tuple((key, conditions[key]) for key in sorted(conditions)),
+        )
+
+    def shows(self, fact: Triple) -> bool:
+        """Tell whether a fact passes: in Python what a store asks its database."""
+        own = fact.metadata
+        return (
+            (self.entities is None or fact.entity in self.entities)
+            and (self.properties is None or fact.property in self.properties)
+            and all(key in own and _has_one(own[key], values) for key, values in self.metadata)
         )
 
     def __and__(self, other: View) -> View:
@@ -101,27 +121,20 @@ class View:
         """
         # What comes here may have any type: views travel as JSON.
         given: object = data
-        if not isinstance(given, Mapping) or not given.keys() <= _KEYS:
+        if not isinstance(given, Mapping) or given.keys() != _KEYS:
             raise FactError(
                 f"Expected a view as View.to_dict() writes it, with the keys {sorted(_KEYS)}, got "
                 f"{given!r:.200}."
             )
-        filters: object = data.get("metadata", ())
-        pairs = filters if isinstance(filters, (list, tuple)) else (filters,)
-        return cls(
-            entities=_listed(data.get("entities")),
-            properties=_listed(data.get("properties")),
-            metadata=tuple(map(_filter, pairs)),
-        )
+        return cls(data["entities"], data["properties"], data["metadata"])
 
 
-EVERYTHING = View()
 _KEYS = {"entities", "properties", "metadata"}
 
 
 def view_parameters(view: View | None) -> dict[str, str | None]:
     """Return the values of :data:`VIEW_CLAUSE`'s parameters."""
-    chosen = EVERYTHING if view is None else view
+    chosen = View() if view is None else view
     return {
         "entities": None if chosen.entities is None else json.dumps(chosen.entities),
         "properties": None if chosen.properties is None else json.dumps(chosen.properties),
@@ -153,7 +166,7 @@ def _listed(names: object) -> tuple[str, ...] | None:
     """Return names as they stand in JSON."""
     if names is None:
         return None
-    if isinstance(names, (list, tuple)) and all(isinstance(item, str) for item in names):
+    if isinstance(names, (list, tuple)) and all(map(_is_text, names)):
         return tuple(names)
     raise FactError(
         f"A view's entities and properties must be texts or lists of texts, got {names!r:.100}."
@@ -171,7 +184,7 @@ def _filter(pair: object) -> tuple[str, tuple[Scalar, ...]]:
 
 def _condition(key: object, value: object) -> tuple[str, tuple[Scalar, ...]]:
     """Return a condition on metadata from one value or several."""
-    if not isinstance(key, str):
+    if not _is_text(key):
         raise FactError(f"A view's metadata keys must be text, got {key!r:.100}.")
     if isinstance(value, Iterable) and not isinstance(value, (str, Mapping, bytes)):
         choices = tuple(value)
@@ -185,11 +198,25 @@ def _condition(key: object, value: object) -> tuple[str, tuple[Scalar, ...]]:
     )
 
 
+def _is_text(item: object) -> TypeGuard[str]:
+    # SQLite reads JSON's text up to the first NUL: more would pass than was meant.
+    return isinstance(item, str) and "\0" not in item
+
+
 def _is_scalar(item: object) -> bool:
-    # NaN and infinity are none of JSON's numbers; SQLite would take NaN for null.
+    # NaN and infinity are none of JSON's numbers; SQLite would take NaN for null, and rounds a
+    # whole number that takes more than 64 bits.
     if isinstance(item, float):
         return math.isfinite(item)
-    return item is None or isinstance(item, (str, int))
+    if isinstance(item, int):
+        return -(2**63) <= item < 2**63
+    return item is None or _is_text(item)
+
+
+def _has_one(own: Any, choices: tuple[Scalar, ...]) -> bool:
+    """Whether a fact's value, or an item of a list that it is, is one of those wanted."""
+    items = own if isinstance(own, (list, tuple)) else [own]
+    return any(not isinstance(item, (list, tuple, Mapping)) and item in choices for item in items)
 
 
 def _both(first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -124,6 +124,7 @@ def compute_losses(
     starts, parts = batch.starts, batch.parts
     # How often each text of a selected fact was copied before a position: (B, T, k * P).
     begun = (starts[:, :, None] == chosen[:, None, :]) & (starts != IGNORED)[:, :, None]
+    begun = begun & selection.visible[:, None, :]
     kinds = torch.arange(pointer.num_parts, device=parts.device)
     begun = (begun.unsqueeze(-1) & (parts[:, :, None] == kinds)[:, :, None]).flatten(2)
     used = begun.long().cumsum(1) - begun.long()
@@ -157,7 +158,7 @@ def _selection_loss(session: FactSession, gold: Tensor) -> Tensor:
     """Cross-entropy against all gold facts alike, or against "none of them"."""
     selection = session.selection
     assert selection is not None
-    is_gold = gold.gather(1, selection.index).float()
+    is_gold = (gold.gather(1, selection.index) & selection.visible).float()
     count = is_gold.sum(1)
     found = -(selection.log_prob * is_gold).sum(1) / count.clamp_min(1.0)
     nothing_to_find = ~gold.any(1)

@@ -29,6 +29,7 @@ PLANNED = {
     "weights of adapters": 90,
     "settings of adapters": 90,
     "views": 150,
+    "replies of servers": 120,
 }
 _LONGEST_MESSAGE = 3_000
 

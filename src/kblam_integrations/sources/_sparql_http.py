@@ -133,7 +133,7 @@ class Client:
 
     def _check(self, url: httpx.URL, response: httpx.Response) -> None:
         """Raise the error of a reply that is none."""
-        status = f"{response.status_code} {response.reason_phrase}".strip()
+        status = f"{response.status_code} {response.reason_phrase:.80}".strip()
         if response.is_redirect:
             place = _moved_to(url, response.headers.get("location", ""))
             raise failure(url, f"has moved ({status})", f"Its new address may be {place}.")

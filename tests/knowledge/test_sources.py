@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from kblam.knowledge import (
     JsonlSource,
     KnowledgeStore,
     ListSource,
+    SeveralSources,
     Triple,
     TripleSource,
     VersionedSource,
@@ -96,6 +98,53 @@ def test_csv_names_what_is_wrong(tmp_path: Path, text: str, message: str) -> Non
     path.write_text(text, encoding="utf-8")
     with pytest.raises(FactError, match=message):
         list(CsvSource(path).triples())
+
+
+def test_a_wide_csv_file_has_an_entity_in_each_row(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("name,born,team,entity,\nAnn,1968,red,x\nBo, ,blue,,\n,,,,\n")
+    wide = {"entity": "name", "property": None, "value": None}
+    assert list(CsvSource(path, metadata=["team"], **wide).triples()) == [
+        Triple("Ann", "born", "1968", metadata={"team": "red"}),
+        Triple("Ann", "entity", "x", metadata={"team": "red"}),
+    ]
+    assert Triple("Bo", "team", "blue") in list(CsvSource(path, **wide).triples())
+    path.write_text("name,born\n,1968\n")
+    with pytest.raises(FactError, match="line 2: The entity of a fact must not be empty"):
+        list(CsvSource(path, **wide).triples())
+    with pytest.raises(FactError, match="has the columns name, born; team missing"):
+        list(CsvSource(path, metadata=["team"], **wide).triples())
+
+
+@pytest.mark.parametrize(
+    "options", [{"property": None}, {"value": None}, {"metadata": ["team"]}], ids=str
+)
+def test_a_csv_file_is_long_or_wide(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "facts.csv"
+    path.write_text("entity,property,value,team\n")
+    with pytest.raises(ConfigError, match="a wide one has neither"):
+        CsvSource(path, **options)
+
+
+def test_several_sources_are_one(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text('{"entity": "Acme", "property": "founder", "value": "Ann"}\n')
+    listed = ListSource([("Acme", "founder", "Ann"), ("Acme", "product", "anvils")])
+    both = SeveralSources(JsonlSource(path), listed)
+    assert [triple.value for triple in both.triples()] == ["Ann", "Ann", "anvils"]
+    assert both.count() is None
+    assert both.state() is None  # a list cannot tell
+    assert SeveralSources(listed, listed).count() == 4
+    files = SeveralSources(JsonlSource(path), JsonlSource(path))
+    with KnowledgeStore() as store:
+        store.follow(files)
+        assert files.state() == files.state() is not None
+        path.write_text('{"entity": "Acme", "property": "founder", "value": "Bo Kim"}\n')
+        assert store.refresh()
+        assert [fact.value for fact in store] == ["Bo Kim"]
+    path.unlink()
+    with pytest.raises(SourceError):
+        files.state()
 
 
 parts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1).filter(

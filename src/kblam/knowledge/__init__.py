@@ -20,7 +20,7 @@ from kblam.knowledge.protocols import (
     VersionedSource,
 )
 from kblam.knowledge.report import StoreReport
-from kblam.knowledge.sources import CsvSource, JsonlSource, ListSource
+from kblam.knowledge.sources import CsvSource, JsonlSource, ListSource, SeveralSources
 from kblam.knowledge.store import KnowledgeStore
 from kblam.knowledge.triple import Fact, Triple, as_triple, inverse
 from kblam.knowledge.vectors import FactVectors
@@ -36,6 +36,7 @@ __all__ = [
     "JsonlSource",
     "KnowledgeStore",
     "ListSource",
+    "SeveralSources",
     "Snapshot",
     "SourceChanges",
     "StoreReport",

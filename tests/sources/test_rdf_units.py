@@ -102,6 +102,35 @@ def test_a_statement_about_a_statement() -> None:
     }
 
 
+def test_nothing_is_called_by_the_label_of_a_blank_node() -> None:
+    text = """
+    ex:a ex:mass [ qudt:numericValue 42 ; qudt:unit [ ex:code "kg" ] ] ;
+         ex:height [ qudt:numericValue 7 ; qudt:unit [ rdfs:label "cm" ] ] ;
+         ex:claim [ rdf:subject ex:a ; rdf:predicate [ ex:q 1 ] ; rdf:object ex:b ] .
+    """
+    assert read(text) == {
+        ("a", "mass numeric value", "42"),
+        ("a", "mass unit code", "kg"),
+        ("a", "height", "7 cm"),
+        ("a", "claim subject", "a"),
+        ("a", "claim predicate q", "1"),
+        ("a", "claim object", "b"),
+    }
+
+
+def test_two_of_what_there_should_be_one_are_settled_in_any_order() -> None:
+    lines = [
+        "ex:a ex:mass _:m . _:m qudt:numericValue 42 .",
+        "_:m qudt:unit unit:KiloGM .",
+        "_:m qudt:unit unit:LB .",
+        "ex:a ex:crew _:l . _:l rdf:rest rdf:nil .",
+        '_:l rdf:first "Ann" .',
+        '_:l rdf:first "Bo" .',
+    ]
+    assert read("\n".join(lines)) == read("\n".join(reversed(lines)))
+    assert read("\n".join(lines)) == {("a", "mass", "42 kg"), ("a", "crew", "Ann")}
+
+
 def test_a_statement_about_itself_ends() -> None:
     text = """
     _:x rdf:subject _:x ; rdf:predicate ex:p ; rdf:object ex:a ; ex:q 1 .

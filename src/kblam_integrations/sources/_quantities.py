@@ -76,9 +76,10 @@ def quantity(said: Sequence[tuple[str, Term]]) -> Quantity | None:
             if amounts.setdefault(part, value.text.strip()) != value.text.strip():
                 return None  # two amounts: no telling which is meant
         elif isinstance(part, int) and isinstance(value, Literal):
-            units[part] = Literal(code_symbol(value.text.strip()))
+            symbol = Literal(code_symbol(value.text.strip()))
+            units[part] = min(symbol, units.get(part, symbol), key=repr)
         elif isinstance(part, int) and isinstance(value, str):
-            units[part] = value
+            units[part] = min(value, units.get(part, value), key=repr)
         else:
             continue
         predicates.add(predicate)

@@ -16,6 +16,7 @@ from kblam_integrations.sources._rdf_terms import (
     Statement,
     Term,
     is_blank,
+    least,
 )
 from kblam_integrations.sources._units import UNIT_NAMESPACES, is_number, unit_name
 
@@ -163,7 +164,8 @@ class Index:
     def _note(self, node: str, predicate: str, value: Term) -> None:
         """Remember a statement beside the others."""
         if predicate in self._cells:
-            self._cells[predicate].setdefault(node, value)
+            cells = self._cells[predicate]
+            cells[node] = least(value, cells.get(node))
         elif predicate == _REIFIES or predicate in _REIFIED:
             self._reifiers.add(node)
         elif not isinstance(value, Literal):
@@ -171,7 +173,8 @@ class Index:
         elif predicate in _LABELS and value.text.strip():
             self._labels.setdefault(node, []).append((_LABELS[predicate], value))
         elif predicate in _SYMBOLS and value.text.strip():
-            self._symbols.setdefault(node, value.text.strip())
+            text = value.text.strip()
+            self._symbols[node] = min(text, self._symbols.get(node, text))
         else:
             self._measured.add(node)
 
@@ -201,8 +204,14 @@ class Index:
         if node not in self._measured or node in self._labels:
             return None
         if node not in self._quantities:
-            said = [(predicate, value) for predicate, value, _ in self._said[node]]
-            self._quantities[node] = quantity(said)
+            self._quantities[node] = quantity(
+                [
+                    (predicate, value)
+                    for predicate, value, _ in self._said[node]
+                    # A unit without a name is told in full, and the amount with it.
+                    if not is_blank(value) or value in self._symbols or value in self._labels
+                ]
+            )
         return self._quantities[node]
 
     def _reified(self, node: str, depth: int) -> str:
@@ -211,11 +220,15 @@ class Index:
             return ""
         parts: dict[str, Term] = {}
         for name, term, _ in self._said[node]:
-            if name == _REIFIES and isinstance(term, Statement):
-                return self._statement(term, depth + 1)
-            parts.setdefault(name, term)
+            if name in _SPOKEN_OF:
+                parts[name] = least(term, parts.get(name))
+        spoken_of = parts.get(_REIFIES)
+        if isinstance(spoken_of, Statement):
+            return self._statement(spoken_of, depth + 1)
         subject, predicate, value = (parts.get(part) for part in _REIFIED)
         if not isinstance(subject, str) or not isinstance(predicate, str) or value is None:
+            return ""
+        if is_blank(predicate):
             return ""
         return self._statement(Statement(subject, predicate, value), depth + 1)
 

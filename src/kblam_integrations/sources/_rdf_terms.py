@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["OWL", "RDF", "RDFS", "SKOS", "XSD", "Literal", "Quad", "Statement", "Term", "is_blank"]
+__all__ = [
+    "OWL",
+    "RDF",
+    "RDFS",
+    "SKOS",
+    "XSD",
+    "Literal",
+    "Quad",
+    "Statement",
+    "Term",
+    "is_blank",
+    "least",
+]
 
 OWL = "http://www.w3.org/2002/07/owl#"
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -44,3 +56,8 @@ Quad: TypeAlias = "tuple[str, str, Term, str | None]"
 def is_blank(term: Term) -> bool:
     """Tell whether a term is a blank node."""
     return isinstance(term, str) and term.startswith("_:")
+
+
+def least(term: Term, other: Term | None) -> Term:
+    """Return one of two where there should be one, and the same whatever their order."""
+    return term if other is None else min(term, other, key=repr)

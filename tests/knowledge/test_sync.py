@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -267,6 +269,31 @@ def test_a_store_is_the_source_of_another(store: KnowledgeStore) -> None:
         origin.add(("Acme", "office", "Bruges"))
         origin.remove(property="office")
         assert store.refresh() == SyncReport(removed=1)
+        store.check()
+
+
+def test_a_mirror_keeps_up_with_whatever_is_done(store: KnowledgeStore, embedder) -> None:
+    choose = random.Random(5)
+    with KnowledgeStore() as origin:
+        origin.add(("Acme", "part", str(i)) for i in range(20))
+        store.follow(origin, encoder=embedder)
+        read, origin.triples = origin.triples, None  # from now on, the journal is enough
+        for _ in range(60):
+            for _ in range(choose.randint(1, 4)):
+                name = f"part {choose.randint(0, 5)}"
+                triple = Triple("Acme", name, str(choose.randint(0, 9)), metadata={"n": 1})
+                if choose.random() < 0.3:
+                    origin.remove(property=name)
+                elif choose.random() < 0.5:
+                    origin.upsert([triple])
+                elif choose.random() < 0.5:
+                    origin.upsert([replace(triple, id=f"fact {choose.randint(0, 3)}")])
+                else:
+                    origin.add([triple])
+            store.refresh()
+            held = {fact.id: fact for fact in store}
+            assert held == {fact.id: fact for fact in read()}
+            assert store.vectors(embedder.name).pending == ()
         store.check()
 
 

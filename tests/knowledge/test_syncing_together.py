@@ -25,11 +25,12 @@ with KnowledgeStore(sys.argv[1]) as store:
         store.sync(state(1 + (i + int(sys.argv[2])) % 2))
 """
 READER = """
+import os
 states = [{(fact.property, fact.value) for fact in state(number)} for number in (1, 2)]
 seen = [0, 0]
 with KnowledgeStore(sys.argv[1]) as store:
     print("ready", flush=True)
-    while store.search("stop") == []:
+    while not os.path.exists(sys.argv[1] + ".stop"):
         found = {(fact.property, fact.value) for fact in store.triples()}
         seen[states.index(found)] += 1
 assert sum(seen) > 5, seen
@@ -61,12 +62,15 @@ def test_processes_that_synchronise_one_store(
         for process in processes:
             assert process.stdout.readline() == "ready\n"
         for process in processes[:2]:
-            process.communicate("go\n", timeout=120)
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes[:2]:
+            process.communicate(timeout=120)
             assert process.returncode == 0
         whole = [{(f.property, f.value) for f in state(number)} for number in (1, 2)]
         assert {(fact.property, fact.value) for fact in store} in whole
         store.check()
-        store.add([("stop", "stop", "stop")])
+        Path(f"{path}.stop").touch()
         for process in processes[2:]:
             assert process.communicate(timeout=120)[0] == "done\n"
             assert process.returncode == 0

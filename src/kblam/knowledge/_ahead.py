@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from kblam.knowledge._database import Database
-from kblam.knowledge._difference import Difference
 from kblam.knowledge._encode import ADVANCE, INSERT_VECTOR, checked, encoder_number
 from kblam.knowledge._rows import State, text_hash
 from kblam.knowledge._stage import Stage, Stopped
 from kblam.knowledge.protocols import TextEmbedder
+from kblam.knowledge.triple import Triple
 
 __all__ = ["embed_ahead", "write_vectors"]
 
@@ -27,16 +27,17 @@ WHERE text IN (SELECT value FROM json_each(:texts)) AND encoder = :encoder
 def embed_ahead(
     database: Database,
     stage: Stage,
-    found: Difference,
+    triples: Iterable[Triple],
     embedder: TextEmbedder,
     stopped: Callable[[], bool],
 ) -> int:
-    """Embed the facts that a store will have, outside of any transaction.
+    """Embed facts that a store is about to have, outside of any transaction.
 
     Args:
         database: The store.
-        stage: Has the facts, and is given their vectors.
-        found: Which facts the store lacks.
+        stage: Is given every vector that the facts need: one that the store has of a text goes
+            with the last fact that has the text, which may be before the next one comes.
+        triples: The facts.
         embedder: Embeds their texts.
         stopped: Asked before each batch.
 
@@ -49,8 +50,8 @@ def embed_ahead(
     """
     encoder, _ = encoder_number(database, embedder)
     lacking = 0
-    numbers = iter(found.insert)
-    while batch := [stage.triple(number) for number in islice(numbers, _BATCH)]:
+    left = iter(triples)
+    while batch := list(islice(left, _BATCH)):
         if stopped():
             raise Stopped
         pairs = [(triple.key_text, triple.value_text) for triple in batch]
@@ -64,9 +65,7 @@ def embed_ahead(
             vectors = checked(embedder, embedder.encode(list(missing.values())), len(missing))
             rows = (vector.tobytes() for vector in vectors)
             stage.keep_vectors(encoder, zip(missing, rows, strict=True))
-        if found.remove:
-            # A text's vector goes with the last fact that has the text, before the next comes.
-            stage.keep_vectors(encoder, held.items())
+        stage.keep_vectors(encoder, held.items())
     return lacking
 
 

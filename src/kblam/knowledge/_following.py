@@ -142,7 +142,7 @@ class Follower:
                 self._thread.start()
 
     def stop(self) -> None:
-        """Stop for good: nothing is read or written from now on."""
+        """Stop for good: nothing is written from now on."""
         self._stop.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():

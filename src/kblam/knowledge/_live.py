@@ -175,7 +175,7 @@ class LiveStore(StoreReader):
         return report
 
     def unfollow(self) -> None:
-        """Stop following; the facts stay. Nothing is read or written once this returns."""
+        """Stop following; the facts stay. Nothing is written once this returns."""
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.stop()
@@ -218,7 +218,10 @@ class LiveStore(StoreReader):
 
 def as_source(triples: Any) -> TripleSource:
     """Return a source of whatever ``KnowledgeStore.add`` takes."""
-    if isinstance(triples, TripleSource) and not isinstance(triples, StoreReader):
+    if isinstance(triples, StoreReader):
+        # Copied: two stores that are given to each other must not wait for each other.
+        return ListSource(triples.triples())
+    if isinstance(triples, TripleSource):
         return triples
     single = isinstance(triples, (Triple, Mapping, str, bytes)) or _is_plain_triple(triples)
     if isinstance(triples, Iterable) and not single:

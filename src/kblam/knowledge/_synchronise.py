@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import threading
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kblam.errors import KBLaMError, SourceError
 from kblam.knowledge._ahead import embed_ahead, write_vectors
@@ -81,13 +82,15 @@ class Synchroniser:
                 with self._database.read() as connection:
                     if read_state(connection) == last.store:
                         return SyncReport()
-            done = None if last is None else self._by_journal(source, last)
+            done = None if last is None else self._by_journal(source, last, stopped)
             if done is None:
                 done = self._by_difference(source, state, allow_empty, stopped)
             report, self._synced = done
         return report
 
-    def _by_journal(self, source: TripleSource, last: _Synced) -> tuple[SyncReport, _Synced] | None:
+    def _by_journal(
+        self, source: TripleSource, last: _Synced, stopped: Callable[[], bool]
+    ) -> tuple[SyncReport, _Synced] | None:
         """Do what a source's journal says; None where it does not say, or not for this store."""
         if not isinstance(source, JournaledSource):
             return None
@@ -95,11 +98,15 @@ class Synchroniser:
             changes = source.changes(last.state)
         if changes is None:
             return None
-        with self._database.write() as connection:
-            if read_state(connection) != last.store:
-                return None  # something else wrote to the store
-            report = apply_changes(connection, changes.changed, changes.removed)
-            return report, _Synced(source, changes.state, read_state(connection))
+        with opened_stage() as stage:
+            embedded = self._embed(stage, lambda: changes.changed, last.store, stopped)
+            with self._writing(stopped) as connection:
+                if read_state(connection) != last.store:
+                    return None  # something else wrote to the store
+                report = apply_changes(connection, changes.changed, changes.removed)
+                now = read_state(connection)
+                write_vectors(connection, stage, last.store, now)
+        return replace(report, embedded=embedded), _Synced(source, changes.state, now)
 
     def _by_difference(
         self,
@@ -116,18 +123,26 @@ class Synchroniser:
                 _expect_empty(source, len(found.remove))
             if not found:
                 return SyncReport(), _Synced(source, state, found.state)
-            embedded = self._embed(stage, found, stopped)
+            embedded = self._embed(
+                stage, lambda: map(stage.triple, found.insert), found.state, stopped
+            )
             report, now = self._write(stage, found, stopped)
-        report = SyncReport(report.added, report.removed, report.changed, embedded)
-        return report, _Synced(source, state, now)
+        return replace(report, embedded=embedded), _Synced(source, state, now)
 
-    def _embed(self, stage: Stage, found: Difference, stopped: Callable[[], bool]) -> int:
-        if not found.state.digest:
+    def _embed(
+        self,
+        stage: Stage,
+        new: Callable[[], Iterable[Triple]],
+        before: State,
+        stopped: Callable[[], bool],
+    ) -> int:
+        """Embed what a store is about to have, for each encoder that it knows."""
+        if not before.digest:
             # Nobody reads an empty store: its facts come first, so that what is embedded of
             # them is kept whatever happens.
             return 0
         counts = [
-            embed_ahead(self._database, stage, found, embedder, stopped)
+            embed_ahead(self._database, stage, new(), embedder, stopped)
             for embedder in self._embedders()
         ]
         return max(counts, default=0)
@@ -135,9 +150,7 @@ class Synchroniser:
     def _write(
         self, stage: Stage, found: Difference, stopped: Callable[[], bool]
     ) -> tuple[SyncReport, State]:
-        with self._database.write() as connection:
-            if stopped():
-                raise Stopped
+        with self._writing(stopped) as connection:
             before: State | None = found.state
             if read_state(connection) != before:
                 # Somebody else has written since.
@@ -146,6 +159,18 @@ class Synchroniser:
             now = read_state(connection)
             write_vectors(connection, stage, before, now)
         return report, now
+
+    @contextmanager
+    def _writing(self, stopped: Callable[[], bool]) -> Iterator[sqlite3.Connection]:
+        """Lend a connection inside a write transaction, which a stop undoes.
+
+        Raises:
+            Stopped: ``stopped`` said so.
+        """
+        with self._database.write() as connection:
+            yield connection
+            if stopped():
+                raise Stopped
 
 
 @contextmanager

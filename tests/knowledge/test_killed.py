@@ -106,18 +106,25 @@ def test_whenever_it_is_killed_a_store_holds_one_state(
     for number in (1, 2):
         with KnowledgeStore.from_source(made["state"](number)) as store:
             states[digest(store)] = number
-    choose = random.Random(11)
+    choose, embedder = random.Random(11), made["Embedder"]()
     left: list[int] = []
+    paths = [tmp_path / f"{number}.db" for number in range(5)]
+    for path in paths[1:]:  # the first is to be created as well
+        with KnowledgeStore(path) as store:
+            store.sync(made["state"](1), encoder=embedder)
+            started = time.perf_counter()
+            store.sync(made["state"](2))
+            usual = time.perf_counter() - started
     for kill in range(KILLS):
-        path = tmp_path / f"{kill // 10}.db"
-        killed(path, choose.choice([1, 2]), choose.uniform(0, 0.4))
+        path = paths[kill // 10]
+        killed(path, choose.choice([1, 2]), choose.uniform(0, 4 * usual))
         with KnowledgeStore(path) as store:
             store.check()
             found = digest(store)
             # Only a store that nothing was ever written to may be empty.
             assert found in states or (len(store) == 0 and store.sequence == 0)
             left.append(states.get(found, 0))
-            expect_own_vectors(store, made["Embedder"]())
+            expect_own_vectors(store, embedder)
     assert {1, 2} <= set(left)
 
 

@@ -10,11 +10,40 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-_ONSETS = "b br c d dr f g gr h j k kl l m n p pr r s st t tr v w z".split()
-_VOWELS = "a e i o u ai ea io ou".split()
+_ONSETS = (
+    "b",
+    "br",
+    "c",
+    "d",
+    "dr",
+    "f",
+    "g",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "kl",
+    "l",
+    "m",
+    "n",
+    "p",
+    "st",
+    "tr",
+)
+_VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "io", "ou")
 _CODAS = ["", "", "l", "n", "r", "s", "m", "nd", "rt", "ck"]
-_FIELDS = "Analytics Biotech Ceramics Energy Foods Logistics Mining Optics Robotics Textiles".split()
-_ROLES = "architect chemist clerk designer driver engineer lawyer nurse pilot teacher".split()
+_FIELDS = ("Analytics", "Ceramics", "Energy", "Foods", "Logistics", "Mining", "Optics", "Textiles")
+_ROLES = (
+    "architect",
+    "chemist",
+    "clerk",
+    "driver",
+    "engineer",
+    "lawyer",
+    "nurse",
+    "pilot",
+    "teacher",
+)
 _FORMS = (("Inc", "Inc.", "Corp", "Corporation"), ("GmbH", "gmbh"), ("Ltd", "Ltd."))
 
 
@@ -71,7 +100,7 @@ class _Maker:
     def siblings(self) -> None:
         """Two people of one family who work at one place, their names a letter or two apart."""
         stem, family, employer, town = self.word(2), self.word(2), self.word(2), self.word(2)
-        for ending in self.random.choice((("a", "e"), ("n", "na"), ("o", "us"))):
+        for ending in self.random.choice((("a", "e"), ("n", "na"), ("o", "us"), ("in", "on"))):
             facts = self.person_facts(employer)
             facts["birthplace"] = town
             self.add([(f"{stem}{ending} {family}", "sibling")], facts)
@@ -113,9 +142,9 @@ class _Maker:
             self.add([(f"{side} {town}", "quarter")], {"city": town, "mayor": self.word(2)})
 
     def person_facts(self, employer: str) -> dict[str, str]:
-        day = f"{self.random.randint(1940, 2005)}-0{self.random.randint(1, 9)}-1{self.random.randint(0, 9)}"
+        year, month, day = (self.random.randint(*ends) for ends in ((1940, 2005), (1, 9), (10, 28)))
         return {
-            "birth date": day,
+            "birth date": f"{year}-0{month}-{day}",
             "employer": employer,
             "profession": self.random.choice(_ROLES),
             "residence": self.word(2),
@@ -148,7 +177,9 @@ class _Maker:
 
     def typo(self, name: str) -> str:
         """Drop, double or swap one letter inside of a word."""
-        place = self.random.choice([i for i in range(1, len(name) - 2) if name[i : i + 2].isalpha()])
+        place = self.random.choice(
+            [i for i in range(1, len(name) - 2) if name[i : i + 2].isalpha()]
+        )
         return self.random.choice(
             (
                 name[:place] + name[place + 1 :],

@@ -1,4 +1,4 @@
-"""The command line: ``kblam index``, ``sync``, ``ask``, ``inspect``, ``train`` and ``evaluate``."""
+"""The command line: ``kblam index``, ``extract``, ``ask``, ``evaluate`` and others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import typer
 from kblam.cli._errors import clear_errors
 from kblam.cli.ask import ask
 from kblam.cli.evaluate import evaluate
+from kblam.cli.extract import extract
 from kblam.cli.index import index
 from kblam.cli.inspect import inspect
 from kblam.cli.sync import sync
@@ -21,5 +22,5 @@ app = typer.Typer(
     # A traceback that a person reports should be the plain one.
     pretty_exceptions_enable=False,
 )
-for command in (index, sync, ask, inspect, train, evaluate):
+for command in (index, extract, sync, ask, inspect, train, evaluate):
     app.command()(clear_errors(command))

@@ -58,9 +58,7 @@ def cluster(
         if reason:
             result.refused.append((link, reason))
             continue
-        probability = min(
-            link.probability, weakest.get(left[0], 1.0), weakest.get(right[0], 1.0)
-        )
+        probability = min(link.probability, weakest.get(left[0], 1.0), weakest.get(right[0], 1.0))
         joined = left + right
         weakest[joined[0]] = probability
         members.update(dict.fromkeys(joined, joined))

@@ -3,8 +3,8 @@
 The model is that of Fellegi and Sunter. Two things are particular to names in texts:
 
 * A name is one record, however often it occurs, so that equal names never meet.
-* Names come in families: siblings, series, neighbouring places. How many names look like a given one
-  hardly depends on the size of the collection, so that the chance of a likeness between two
+* Names come in families: siblings, series, neighbouring places. How many names look like a given
+  one hardly depends on the size of the collection, so that the chance of a likeness between two
   names that mean different things is set per name, not per pair.
 """
 
@@ -27,7 +27,9 @@ _ENOUGH = 50  # clear matches, for weights to be estimated
 _CLEAR = 0.95
 _NEGLIGIBLE = 0.001
 _COMMON_WORD = 30  # a word of more names than this is no reason to compare two
-_LISTS = frozenset("acronyms documents facts keys properties rare types words".split())
+_LISTS = frozenset(
+    ("acronyms", "documents", "facts", "keys", "properties", "rare", "types", "words")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,9 @@ _SIMILAR = """
 """
 _NAME = [
     _Level("the same words", "core_l = core_r", 0.5, 0.0002),
-    _Level("short for it, in one text", f"({_ACRONYM} OR {_ABBREVIATED}) AND {_TOGETHER}", 0.1, 2e-4),
+    _Level(
+        "short for it, in one text", f"({_ACRONYM} OR {_ABBREVIATED}) AND {_TOGETHER}", 0.1, 2e-4
+    ),
     _Level("short for it", f"{_LONG_ACRONYM} OR {_ABBREVIATED}", 0.1, 0.01),
     # Endings carry meaning (Christina and Christine, Paul and Paula), typing errors fall anywhere.
     _Level("another ending", "stem_l = stem_r", 0.02, 0.05),

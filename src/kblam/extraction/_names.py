@@ -9,11 +9,9 @@ from functools import lru_cache
 
 __all__ = ["NameParts", "name_parts", "plain_words"]
 
-_HONORIFICS = frozenset(
-    "dame dr hon lady lord madam miss mr mrs ms prof professor rev reverend sir".split()
-)
 _MEN = frozenset(("lord", "mr", "sir"))
 _WOMEN = frozenset(("dame", "lady", "madam", "miss", "mrs", "ms"))
+_HONORIFICS = _MEN | _WOMEN | {"dr", "hon", "prof", "professor", "rev", "reverend"}
 # Legal forms: those of one group are spellings of each other, others are other companies. Company
 # and Limited are none, as they tell a firm from its founder (Walt Disney).
 _LEGAL_FORMS = {
@@ -40,7 +38,9 @@ _ABBREVIATIONS = {
     "natl": "national",
     "univ": "university",
 }
-_SMALL_WORDS = frozenset("a an and de der des du for in la le of on the to van von".split())
+_SMALL_WORDS = frozenset(
+    ("a", "an", "and", "de", "der", "des", "du", "for", "in", "la", "le", "of", "on", "the", "to")
+)
 _NUMBER_WORDS = {
     word: str(number)
     for words in (

@@ -26,14 +26,14 @@ TYPE = "type"
 _ENOUGH = 4
 _SINGLE_SHARE = 0.97
 _SHARED_BY_FEW = 5
+_MONTH_NAMES = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
 _MONTHS = {
-    month: str(number)
-    for number, months in enumerate(
-        "january february march april may june july august september october november "
-        "december".split(),
-        start=1,
-    )
-    for month in (months, months[:3])
+    name: str(number)
+    for number, month in enumerate(_MONTH_NAMES, start=1)
+    for name in (month, month[:3])
 }
 # One value each, whatever the data: too few facts may be there to judge from.
 _ALWAYS_SINGLE = re.compile(

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 __all__ = ["Evidence", "find_evidence", "sentences", "spelled_in"]
 
 # A sentence ends at a full stop before a capital, at an empty line, before an item of a list.
-_END = re.compile(r"[.!?]+[\"'\u201d\u2019)\]]*(?=\s+[\"'\u201c\u2018(\[]?[A-Z0-9])|\n\s*\n|\n(?=\s*(?:[-*#]|\d+\.)\s)")
+_END = re.compile(
+    r"[.!?]+[\"'\u201d\u2019)\]]*(?=\s+[\"'\u201c\u2018(\[]?[A-Z0-9])|\n\s*\n|\n(?=\s*(?:[-*#]|\d+\.)\s)"
+)
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:[A-Z]|Dr|Mrs?|Ms|Prof|St|Inc|Corp|Ltd|Co|Jr|Sr|No|vs|etc|e\.g|i\.e|approx)\.$"
 )

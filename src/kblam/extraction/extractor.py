@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kblam.errors import ConfigError, FactError, UnsupportedSourceError
 from kblam.extraction._frameworks import GraphTransformer, NodeTransform
+from kblam.extraction._records import single_valued
 from kblam.extraction._spans import Evidence, find_evidence, spelled_in
 from kblam.extraction.documents import Document, passages, read_documents
 from kblam.extraction.language_model import (
@@ -18,8 +19,8 @@ from kblam.extraction.language_model import (
 )
 from kblam.extraction.merging import combine
 from kblam.extraction.report import ExtractionReport
-from kblam.extraction.resolution import ResolutionOptions, resolve
-from kblam.extraction.statements import Passages, Statement, StatementExtractor
+from kblam.extraction.resolution import ResolutionOptions, contradictions, resolve
+from kblam.extraction.statements import Statement, StatementExtractor
 from kblam.knowledge import Triple, verbalise
 
 __all__ = ["Extraction", "FactExtractor", "as_extractor"]
@@ -58,8 +59,8 @@ class FactExtractor:
     Args:
         extractor: Anything that :func:`as_extractor` takes.
         resolution: How names of the same entity are found; None leaves all names as they are.
-        max_chars: Longer texts are cut into passages of about so many characters, unless a framework
-            has cut them for its own extractor.
+        max_chars: Longer texts are cut into passages of about so many characters, unless a
+            framework has cut them for its own extractor.
         needs_evidence: Leave out facts whose entity or value the passage does not name. The
             default is what the extractor needs: language models do, frameworks' extractors do not.
 
@@ -111,11 +112,113 @@ class FactExtractor:
             duplicates=len(before) + len(found.triples) - len(facts),
             without_evidence=found.without_evidence,
             unreadable=tuple(found.problems),
-            facts=len(facts) - len(before),
+            facts=len(facts),
         )
-        return self._resolved(facts, report, found.relations)
+        if self._resolution is None:
+            conflicts = contradictions(facts, single_valued(facts))
+            return Extraction(facts, replace(report, contradictions=conflicts))
+        known_relations = {*self._resolution.entity_properties, *found.relations}
+        resolution = resolve(facts, replace(self._resolution, entity_properties=known_relations))
+        report = replace(
+            report,
+            facts=len(resolution.triples),
+            entities=resolution.entities,
+            contradictions=resolution.contradictions,
+        )
+        return Extraction(resolution.triples, report)
 
     def _passages(self, text: Document) -> Iterable[Document]:
         if text.original is not None and not self._extractor.cuts:
             return [text]
         return passages(text, self._max_chars)
+
+
+def as_extractor(extractor: Any) -> StatementExtractor:
+    """Return what reads passages, made of whatever can.
+
+    Args:
+        extractor: A LangChain graph transformer; a LlamaIndex extractor of paths; a model
+            (KBLaM without facts, a LangChain chat model, a LlamaIndex LLM); a function of a prompt
+            and a JSON schema that returns text; or an object with ``extract(passages)``.
+
+    Raises:
+        UnsupportedSourceError: It is none of these.
+    """
+    if hasattr(extractor, "convert_to_graph_documents"):
+        return GraphTransformer(extractor)
+    if callable(getattr(extractor, "extract", None)) and hasattr(extractor, "needs_evidence"):
+        made: StatementExtractor = extractor
+        return made
+    if callable(extractor) and hasattr(extractor, "acall"):
+        return NodeTransform(extractor)
+    for mark, complete in _MODELS.items():
+        if callable(getattr(extractor, mark, None)):
+            return LanguageModelExtractor(complete(extractor))
+    if callable(extractor):
+        return LanguageModelExtractor(extractor)
+    raise UnsupportedSourceError(
+        "Expected a LangChain graph transformer, a LlamaIndex extractor, a language model or a "
+        f"function complete(prompt, json_schema), got {type(extractor).__name__}."
+    )
+
+
+# By the method that marks the kind of model.
+_MODELS = {
+    "ask_batch": kblam_complete,
+    "with_structured_output": langchain_complete,
+    "structured_predict": llama_index_complete,
+}
+
+
+@dataclass(slots=True)
+class _Found:
+    """The facts among the statements of an extractor.
+
+    Attributes:
+        needs_evidence: Leave out what the passage does not name.
+        triples: The facts.
+        relations: The properties whose values are entities.
+        count: How many statements there were.
+        without_evidence: How many were left out.
+        problems: What is no fact, and why.
+    """
+
+    needs_evidence: bool
+    triples: list[Triple] = field(default_factory=list)
+    relations: set[str] = field(default_factory=set)
+    count: int = 0
+    without_evidence: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, statement: Statement) -> None:
+        """Make a fact of a statement, or note why it is none."""
+        self.count += 1
+        if statement.problem:
+            self.problems.append(statement.problem)
+            return
+        passage = statement.passage
+        entity, value = statement.entity, statement.value
+        evidence: Evidence | None = None
+        metadata: dict[str, Any] = {}
+        if passage is not None:
+            entity, value = spelled_in(passage.text, entity), spelled_in(passage.text, value)
+            evidence = find_evidence(passage.text, entity, value)
+            metadata = _provenance(passage, evidence)
+        if self.needs_evidence and not (evidence and evidence.complete):
+            self.without_evidence += 1
+            return
+        try:
+            self.triples.append(Triple(entity, statement.property, value, metadata=metadata))
+        except FactError as error:
+            self.problems.append(str(error))
+            return
+        if statement.relation:
+            self.relations.add(verbalise(statement.property))
+
+
+def _provenance(passage: Document, evidence: Evidence | None) -> dict[str, Any]:
+    metadata = {**passage.metadata, "document": passage.id}
+    if evidence is not None:
+        metadata["start"] = passage.start + evidence.start
+        metadata["end"] = passage.start + evidence.end
+    return metadata

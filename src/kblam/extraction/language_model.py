@@ -6,11 +6,20 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from kblam.errors import ConfigError
 from kblam.extraction.documents import Document
 from kblam.extraction.statements import Passages, Statement
 
-__all__ = ["LanguageModelExtractor", "facts_schema"]
+__all__ = [
+    "Complete",
+    "LanguageModelExtractor",
+    "facts_schema",
+    "kblam_complete",
+    "langchain_complete",
+    "llama_index_complete",
+]
 
 _PROMPT = """\
 Write down the facts that the text states, each as an entity, a property of it and the value of \
@@ -25,6 +34,7 @@ Facts: {"facts": [{"entity": "Aurora", "property": "founded in", "value": "Lund"
 Text: %s
 Facts:"""
 _PARTS = ("entity", "property", "value")
+_NEW_TOKENS = 512
 
 Complete = Callable[[str, Mapping[str, Any]], str]
 
@@ -39,6 +49,7 @@ class LanguageModelExtractor:
         max_facts: At most so many facts of one passage.
         needs_evidence: Leave out facts whose entity or value the passage does not name. Small
             models make up a good part of what they say.
+        progress: Show a progress bar.
 
     Raises:
         ConfigError: The prompt has no place for the passage.
@@ -53,6 +64,7 @@ class LanguageModelExtractor:
         prompt: str = _PROMPT,
         max_facts: int = 12,
         needs_evidence: bool = True,
+        progress: bool = False,
     ) -> None:
         if "%s" not in prompt:
             raise ConfigError("The prompt of an extractor needs %s where the passage belongs.")
@@ -60,10 +72,11 @@ class LanguageModelExtractor:
         self._complete = complete
         self._prompt = prompt
         self._schema = facts_schema(max_facts)
+        self._progress = progress
 
     def extract(self, passages: Passages) -> Iterator[Statement]:
         """Yield what the model says of each passage."""
-        for passage in passages:
+        for passage in tqdm(passages, desc="Reading", unit=" passages", disable=not self._progress):
             if passage.text.strip():
                 prompt = self._prompt.replace("%s", passage.text)
                 yield from _parsed(passage, self._complete(prompt, self._schema))
@@ -131,9 +144,6 @@ def llama_index_complete(llm: Any) -> Complete:
     return complete
 
 
-_NEW_TOKENS = 512
-
-
 def _parsed(passage: Document, answer: str) -> Iterator[Statement]:
     """Yield the facts of an answer: the JSON object in it, whatever is said around it."""
     start, end = answer.find("{"), answer.rfind("}")
@@ -145,6 +155,7 @@ def _parsed(passage: Document, answer: str) -> Iterator[Statement]:
     for item in items if isinstance(items, list) else [items]:
         parts = [item.get(part) for part in _PARTS] if isinstance(item, dict) else []
         if parts and all(isinstance(part, (str, int, float)) for part in parts):
-            yield Statement(passage, *(str(part) for part in parts))
+            entity, name, value = (str(part) for part in parts)
+            yield Statement(passage, entity, name, value)
         else:
             yield Statement(passage, "", "", "", problem=f"not a fact: {item!r:.200}")

@@ -20,7 +20,7 @@ _PLACE = ("document", "start", "end")
 
 
 def combine(triples: Iterable[Triple]) -> list[Triple]:
-    """Return the facts, each said once. The first one's metadata stay; the others' places are added.
+    """Return the facts, each said once: the first one's metadata, and the places of all.
 
     Args:
         triples: Facts. Properties that are the same in words (``works_at``, ``worksAt``) are the

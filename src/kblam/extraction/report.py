@@ -117,7 +117,7 @@ class ExtractionReport:
         duplicates: Those of them that say what another says.
         without_evidence: Those that were left out, as their passage does not hold their words.
         unreadable: What the extractor gave and is no fact, with the reason.
-        facts: What is left.
+        facts: What is left, with what was known before.
         entities: Which names were merged; None where that was not asked for.
         contradictions: Properties with one value that have several.
     """

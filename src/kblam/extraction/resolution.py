@@ -74,9 +74,7 @@ class Resolution:
     contradictions: tuple[Contradiction, ...]
 
 
-def resolve(
-    triples: Iterable[TripleLike], options: ResolutionOptions | None = None
-) -> Resolution:
+def resolve(triples: Iterable[TripleLike], options: ResolutionOptions | None = None) -> Resolution:
     """Give every entity one name, wherever the facts make it probable that names mean the same.
 
     Names are compared by Splink: their words, acronyms and initials, misspellings, what they are

@@ -13,6 +13,7 @@ from kblam.knowledge._snapshot import Snapshot
 from kblam.knowledge._view_facts import ViewFacts
 from kblam.knowledge._words import term_words, value_words, verbalise
 from kblam.knowledge.protocols import (
+    DocumentExtractor,
     JournaledSource,
     SourceChanges,
     TextEmbedder,
@@ -29,6 +30,7 @@ from kblam.knowledge.view import View
 __all__ = [
     "Change",
     "CsvSource",
+    "DocumentExtractor",
     "Fact",
     "FactVectors",
     "Following",

@@ -1,4 +1,4 @@
-"""What a store asks of others: an embedder of texts, a source of triples."""
+"""What a store asks of others: an embedder of texts, a source of triples, an extractor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,23 @@ import numpy.typing as npt
 
 from kblam.knowledge.triple import Triple
 
-__all__ = ["JournaledSource", "SourceChanges", "TextEmbedder", "TripleSource", "VersionedSource"]
+__all__ = [
+    "DocumentExtractor",
+    "JournaledSource",
+    "SourceChanges",
+    "TextEmbedder",
+    "TripleSource",
+    "VersionedSource",
+]
+
+
+@runtime_checkable
+class DocumentExtractor(Protocol):
+    """Turns documents into facts; ``kblam.extraction.FactExtractor`` implements it."""
+
+    def extract(self, documents: Any) -> TripleSource:
+        """Extract the facts of documents."""
+        ...
 
 
 @runtime_checkable

@@ -7,11 +7,12 @@ from types import TracebackType
 
 from tqdm.auto import tqdm
 
-from kblam.errors import FactError, StoreError
+from kblam.errors import FactError, StoreError, UnsupportedSourceError
 from kblam.knowledge import _rows
 from kblam.knowledge._database import Database
 from kblam.knowledge._live import LiveStore, Source, as_source
 from kblam.knowledge._synchronise import triples_of
+from kblam.knowledge.protocols import DocumentExtractor
 from kblam.knowledge.sources import TripleLike
 
 __all__ = ["KnowledgeStore"]
@@ -57,6 +58,29 @@ class KnowledgeStore(LiveStore):
             store.close()
             raise
         return store
+
+    @classmethod
+    def from_documents(
+        cls, documents: Any, extractor: DocumentExtractor, path: str | Path = ":memory:"
+    ) -> KnowledgeStore:
+        """Open a store and add the facts that documents state.
+
+        Args:
+            documents: What the extractor takes: texts, paths, a framework's documents.
+            extractor: A ``kblam.extraction.FactExtractor`` around a LangChain graph transformer,
+                a LlamaIndex extractor or a language model.
+            path: As for the class.
+
+        Raises:
+            SourceError: A document cannot be read.
+            UnsupportedSourceError: The extractor is none; frameworks' own are to be wrapped.
+        """
+        if not isinstance(extractor, DocumentExtractor):
+            raise UnsupportedSourceError(
+                f"Expected an extractor of facts, got {type(extractor).__name__}. Wrap it: "
+                "kblam.extraction.FactExtractor(extractor)."
+            )
+        return cls.from_source(extractor.extract(documents), path)
 
     def add(self, triples: Source | TripleLike, *, progress: bool = False) -> int:
         """Add facts. What the store says already is left as it is.

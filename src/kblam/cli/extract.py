@@ -51,7 +51,7 @@ def extract(
         list[str] | None,
         typer.Option(
             metavar="PROPERTY",
-            help="A property that has one value (repeatable). The default is judged from the facts.",
+            help="A property that has one value (repeatable). Else the facts show which do.",
             show_default=False,
         ),
     ] = None,

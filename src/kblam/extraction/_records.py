@@ -23,8 +23,8 @@ __all__ = [
 
 TYPE = "type"
 # A property is judged by at least so many entities that have it.
-_ENOUGH = 4
-_SINGLE_SHARE = 0.97
+_ENOUGH = 5
+_EXCEPTIONS = 0.03
 _SHARED_BY_FEW = 5
 _MONTH_NAMES = (
     *("january", "february", "march", "april", "may", "june"),
@@ -95,7 +95,9 @@ def single_valued(triples: Iterable[Triple]) -> set[str]:
     found = set()
     for name, entities in values.items():
         single = sum(len(own) == 1 for own in entities.values())
-        judged = len(entities) >= _ENOUGH and single >= _SINGLE_SHARE * len(entities)
+        # One exception may be the very contradiction that is looked for.
+        exceptions = max(1, _EXCEPTIONS * len(entities))
+        judged = len(entities) >= _ENOUGH and len(entities) - single <= exceptions
         if judged or _ALWAYS_SINGLE.search(name.lower()):
             found.add(name)
     return found - {TYPE}

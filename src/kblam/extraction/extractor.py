@@ -208,12 +208,18 @@ class _Found:
             self.without_evidence += 1
             return
         try:
-            self.triples.append(Triple(entity, statement.property, value, metadata=metadata))
+            name = _in_sentence(statement.property)
+            self.triples.append(Triple(entity, name, value, metadata=metadata))
         except FactError as error:
             self.problems.append(str(error))
             return
         if statement.relation:
-            self.relations.add(verbalise(statement.property))
+            self.relations.add(verbalise(name))
+
+
+def _in_sentence(name: str) -> str:
+    """Return a property as it stands inside of a sentence; LlamaIndex capitalises them."""
+    return name[:1].lower() + name[1:] if name[1:].islower() else name
 
 
 def _provenance(passage: Document, evidence: Evidence | None) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class LanguageModelExtractor:
 def facts_schema(max_facts: int) -> dict[str, Any]:
     """Return the JSON schema of a list of facts."""
     # Without a length a model may fill one part with all the tokens it has.
-    text = {"type": "string", "minLength": 1, "maxLength": 120}
+    text = {"type": "string", "minLength": 1, "maxLength": 80}
     return {
         "title": "facts",
         "description": "The facts that a text states.",

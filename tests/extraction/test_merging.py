@@ -7,7 +7,7 @@ from many_spellings import make_world
 
 from kblam.extraction import FactExtractor, merges_in, resolve, undo_merges
 from kblam.extraction.merging import combine
-from kblam.knowledge import KnowledgeStore, ListSource, Triple, as_triple, sync
+from kblam.knowledge import KnowledgeStore, Triple, as_triple
 
 FACTS = [
     Triple("ACME Corp.", "founder", "Ann Lee", metadata={"document": "a.md", "start": 0, "end": 9}),
@@ -80,8 +80,8 @@ def test_round_trip_of_many_names():
 
 
 def test_a_store_of_facts_that_are_there_is_resolved_twice_without_a_change(plain):
-    assert sync(plain, ListSource(resolve(plain.facts()).triples))
-    assert not sync(plain, ListSource(resolve(plain.facts()).triples))
+    assert plain.sync(resolve(plain.facts()).triples)
+    assert not plain.sync(resolve(plain.facts()).triples)
     undo_merges(plain)
     assert {(f.entity, f.value) for f in plain} == {(t.entity, t.value) for t in FACTS}
 
@@ -93,7 +93,7 @@ def test_new_documents_are_merged_with_what_is_known(plain):
         )
     )
     extraction = extractor.extract("Acme has 240 employees.", known=plain.facts())
-    sync(plain, extraction)
+    plain.sync(extraction)
     (fact,) = plain.search(property="employees")
     assert fact.entity == "Acme Corporation"
     undo_merges(plain)

@@ -16,7 +16,7 @@ from kblam.cli._console import errors, results
 from kblam.cli._models import BaseModelOption, DeviceOption
 from kblam.cli._stores import STORE_SUFFIXES
 from kblam.errors import ConfigError
-from kblam.knowledge import KnowledgeStore, ListSource, sync
+from kblam.knowledge import KnowledgeStore
 
 if TYPE_CHECKING:
     from kblam.extraction import Extraction
@@ -77,7 +77,7 @@ def extract(
     with KnowledgeStore(":memory:" if dry_run and not store.exists() else store) as knowledge:
         extraction = reader.extract(documents, known=knowledge.facts())
         if not dry_run:
-            sync(knowledge, ListSource(extraction.triples()))
+            knowledge.sync(extraction)
     _print(extraction, as_json)
     if not as_json:
         done = "would be written to" if dry_run else "written to"

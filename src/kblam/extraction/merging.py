@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from kblam.extraction.report import Merge
-from kblam.knowledge import KnowledgeStore, ListSource, Triple, as_triple, sync, verbalise
+from kblam.knowledge import KnowledgeStore, ListSource, Triple, as_triple, verbalise
 
 __all__ = ["combine", "merges_in", "rename", "undo_merges"]
 
@@ -83,8 +83,8 @@ def undo_merges(store: KnowledgeStore, names: Iterable[str] | None = None) -> in
     facts: list[Triple] = []
     for fact in store.facts():
         facts.extend(_restored(fact, chosen))
-    report = sync(store, ListSource(combine(facts)))
-    return report.added + report.removed + report.updated
+    report = store.sync(ListSource(combine(facts)))
+    return report.added + report.removed + report.changed
 
 
 def _restored(fact: Triple, chosen: set[str] | None) -> list[Triple]:

@@ -263,7 +263,7 @@ def test_documents_of_frameworks_are_no_facts_and_those_of_others_are(
         driver,
         "CREATE (:Document {id: 'd', text: 'Ann bakes.'})-[:MENTIONS]->(a:Person {id: 'Ann'}), "
         "(:Document {title: 'Bread', text: 'Take flour.'})-[:MENTIONS]->(a), "
-        "(:`_Bloom_Scene_` {name: 'view'})",
+        "(:`_Bloom_Scene_` {name: 'view', zoom: 2})",
     )
     with as_store(driver) as store:
         assert facts(store) == {

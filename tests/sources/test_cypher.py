@@ -286,6 +286,8 @@ def test_a_uri_with_its_password(driver: neo4j.Driver, server: ArcadeServer) -> 
             assert ("Ann", "born", "1968-02-03") in facts(store)
         assert repr(source) == f"CypherSource('bolt://{address}', database='facts')"
         assert source.count() == 1
+    with as_store(f"bolt://{user}:{password}@{address}") as store:
+        assert ("Ann", "born", "1968-02-03") in facts(store)
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ _SUPPORTED = (
     "TripleSource; the path of a store (.db, .sqlite), of JSON lines (.jsonl), of a table (.csv, "
     ".tsv) or of RDF (.ttl, .nt, .n3, .nq, .trig, .rdf, .owl, .jsonld); an rdflib Graph or "
     "Dataset; a pyoxigraph Store; the address of a SPARQL endpoint; a NetworkX graph; a LadybugDB "
-    "Database or Connection; a neo4j Driver or a graph of LangChain's over one; LangChain "
-    "GraphDocuments; a LlamaIndex SimpleGraphStore, PropertyGraphStore, KnowledgeGraphIndex or "
-    "PropertyGraphIndex on one of these"
+    "Database or Connection; a neo4j Driver, a graph of LangChain's over one or the address of a "
+    "server that speaks Bolt; LangChain GraphDocuments; a LlamaIndex SimpleGraphStore, "
+    "PropertyGraphStore, KnowledgeGraphIndex or PropertyGraphIndex on one of these"
 )
 
 
@@ -85,8 +85,8 @@ def as_store(
         UnsupportedSourceError: Nothing reads this kind of object.
     """
     kept = str(path) != _IN_MEMORY
-    if isinstance(kb, str) and kb.startswith(("http://", "https://")):
-        kb = _endpoint(kb)
+    if isinstance(kb, str) and "://" in kb:
+        kb = _server(kb)
     file = isinstance(kb, (str, Path))
     source = _file_source(kb) if file else _source_of(kb)
     if source is None or isinstance(source, ListSource):
@@ -119,21 +119,32 @@ def _refuse(every: float | None, why: str) -> None:
         )
 
 
-def _endpoint(address: str) -> TripleSource:
-    require("pyoxigraph", extra="sparql")
-    from kblam_integrations.sources.sparql import SparqlSource
+def _server(address: str) -> TripleSource:
+    """Return the source of a server by its address.
 
-    return SparqlSource(address)
+    Raises:
+        UnsupportedSourceError: An address of this kind does not say enough.
+    """
+    scheme = address.partition("://")[0]
+    if scheme in ("http", "https"):
+        require("pyoxigraph", extra="sparql")
+        from kblam_integrations.sources.sparql import SparqlSource
+
+        return SparqlSource(address)
+    if scheme.partition("+")[0] in ("bolt", "neo4j"):
+        require("neo4j", extra="neo4j")
+        from kblam_integrations.sources.cypher import CypherSource
+
+        return CypherSource(address)
+    # Not shown whole: it may hold a password.
+    raise UnsupportedSourceError(
+        f"The address {scheme}:... does not say which facts are meant. Pass a source: "
+        "SqlSource(url, 'people', entity='name') for a database."
+    )
 
 
 def _file_source(name: str | Path) -> TripleSource:
     """Return the source of a file; a store for a store's."""
-    if isinstance(name, str) and "://" in name:
-        # Not shown whole: it may hold a password.
-        raise UnsupportedSourceError(
-            f"The address {name.partition('://')[0]}:... does not say which facts are meant. Pass "
-            "a source: SqlSource(url, 'people', entity='name') for a database."
-        )
     file = Path(name)
     suffix = file.suffix.lower()
     if not file.exists():

@@ -18,7 +18,9 @@ from rdflib.plugins.stores.sparqlstore import SPARQLStore
 from source_contract import SourceContract, VanishingSourceContract, said_by
 from source_world import BIG, Relation, World, big_world
 from sparql_servers import MOST_ROWS, Server, Virtuoso, running_oxigraph, running_virtuoso
+from typer.testing import CliRunner
 
+from kblam.cli import app
 from kblam.errors import SourceError
 from kblam.knowledge import KnowledgeStore
 from kblam_integrations.sources import OxigraphSource, SparqlSource, as_store
@@ -214,6 +216,18 @@ def test_named_graphs_can_be_viewed(oxigraph: Server) -> None:
 def test_the_address_of_an_endpoint_will_do(oxigraph: Server) -> None:
     with as_store(oxigraph.query) as store:
         assert said_by(store) == {ANN, BO, ULM, CID, SAYS}
+
+
+def test_the_command_line_reads_an_endpoint(oxigraph: Server, tmp_path: Path) -> None:
+    path = tmp_path / "facts.db"
+    done = CliRunner().invoke(app, ["index", oxigraph.query, str(path), "--no-encode"])
+    assert done.exit_code == 0, done.output
+    with KnowledgeStore(path) as store:
+        assert said_by(store) == {ANN, BO, ULM, CID, SAYS}
+    gone = oxigraph.query.replace("/query", "/nothing")
+    failed = CliRunner().invoke(app, ["sync", gone, str(tmp_path / "mirror.db"), "--no-encode"])
+    assert failed.exit_code != 0
+    assert "answered 404" in failed.output
 
 
 def test_rdflib_graphs_on_an_endpoint(oxigraph: Server) -> None:

@@ -1,11 +1,13 @@
 """Open what the command line is pointed at.
 
 The library itself reads JSON lines and CSV. Packages that read more (``kblam_integrations`` is one)
-announce a callable ``read(path) -> KnowledgeStore`` under the entry point group ``kblam.sources``.
+announce a callable ``read(path_or_address) -> KnowledgeStore`` under the entry point group
+``kblam.sources``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,6 +17,8 @@ from kblam.knowledge import CsvSource, JsonlSource, KnowledgeStore, TripleSource
 
 __all__ = ["expect_store_name", "open_existing", "open_readable", "open_source"]
 
+# As a path, which leaves one of two slashes.
+_ADDRESS = re.compile("(https?):/+(.+)")
 SOURCES_GROUP = "kblam.sources"
 STORE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
@@ -67,15 +71,17 @@ def open_readable(path: Path) -> KnowledgeStore:
 def open_source(
     path: Path, *, columns: tuple[str, str, str] = ("entity", "property", "value")
 ) -> TripleSource | KnowledgeStore:
-    """Open a file of facts for reading.
+    """Open a file of facts, or whatever is at an address, for reading.
 
     Args:
-        path: The file.
+        path: The file, or an address such as ``http://localhost:7878/query``.
         columns: The names of the columns of entity, property and value, for tables.
 
     Raises:
         StoreError: There is no such file, or nothing reads it.
     """
+    if address := _ADDRESS.fullmatch(path.as_posix()):
+        return _open_foreign("://".join(address.groups()))
     if not path.exists():
         raise StoreError(
             f"Expected a file of facts at {str(path)!r}, found none. "
@@ -93,16 +99,16 @@ def open_source(
     return _open_foreign(path)
 
 
-def _open_foreign(path: Path) -> KnowledgeStore:
+def _open_foreign(path: Path | str) -> KnowledgeStore:
     reasons = []
     for entry in sorted(entry_points(group=SOURCES_GROUP), key=lambda entry: entry.name):
-        read: Callable[[Path], KnowledgeStore] = entry.load()
+        read: Callable[[Path | str], KnowledgeStore] = entry.load()
         try:
             return read(path)
         except UnsupportedSourceError as error:
             reasons.append(str(error))
     raise UnsupportedSourceError(
         " ".join(reasons)
-        or f"Expected a .jsonl, .csv or .tsv file, got {path.name!r}, and no installed package "
-        f"announces a reader of others (entry points {SOURCES_GROUP!r})."
+        or f"Expected a .jsonl, .csv or .tsv file, got {Path(path).name!r}, and no installed "
+        f"package announces a reader of others (entry points {SOURCES_GROUP!r})."
     )

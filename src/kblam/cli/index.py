@@ -19,7 +19,10 @@ __all__ = ["index"]
 
 def index(
     source: Annotated[
-        Path, typer.Argument(help="Facts to read: .jsonl, .csv, .ttl and other RDF, or a store.")
+        Path,
+        typer.Argument(
+            help="Facts to read: .jsonl, .csv, .ttl and other RDF, a store, a SPARQL address."
+        ),
     ],
     store: Annotated[Path, typer.Argument(help="The store to write, STORE.db. Facts are added.")],
     encode: Annotated[

@@ -23,7 +23,10 @@ _LOOK = 0.2
 
 def sync(
     source: Annotated[
-        Path, typer.Argument(help="What to follow: .jsonl, .csv, .ttl and other RDF, or a store.")
+        Path,
+        typer.Argument(
+            help="What to follow: .jsonl, .csv, .ttl and other RDF, a store, a SPARQL address."
+        ),
     ],
     store: Annotated[
         Path, typer.Argument(help="The store to write, STORE.db. It holds SOURCE's facts only.")

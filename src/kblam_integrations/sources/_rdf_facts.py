@@ -16,7 +16,7 @@ __all__ = ["facts"]
 _DEEPEST = 24
 # Blank nodes that hang on each other in ever new ways would have no end of facts.
 _MOST_PER_STATEMENT = 50
-_MOST_AT_LEAST = 100_000
+_MOST_AT_LEAST = 20_000
 
 
 def facts(quads: Iterable[Quad], languages: Sequence[str]) -> Iterator[Triple]:

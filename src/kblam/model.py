@@ -334,6 +334,7 @@ class KBLaM:
         return other
 
     def __repr__(self) -> str:
-        facts = "no facts" if self.store is None else f"{len(self.store)} facts"
+        base, view, _ = self._attached
+        facts = "no facts" if base is None else f"{base.store.count(view)} facts"
         settings = dataclasses.asdict(self._refusal)
         return f"KBLaM({self.model_name!r}, adapter={self.adapter_name!r}, {facts}, {settings})"

@@ -39,7 +39,7 @@ class LiveStore(StoreReader):
         # Not kept alive by the store: who uses an encoder does.
         self._embedders: weakref.WeakValueDictionary[str, TextEmbedder]
         self._embedders = weakref.WeakValueDictionary()
-        self._synchroniser = Synchroniser(self._database, lambda: [*self._embedders.values()])
+        self._synchroniser = Synchroniser(self._database, self._known_embedders)
         self._follower: Follower | None = None
 
     def encode(
@@ -71,6 +71,11 @@ class LiveStore(StoreReader):
     def _know(self, embedder: TextEmbedder) -> None:
         with suppress(TypeError):  # an object that cannot be referred to weakly
             self._embedders[embedder.name] = embedder
+
+    def _known_embedders(self) -> list[TextEmbedder]:
+        # A copy at once: another thread may use one for the first time.
+        found = [reference() for reference in self._embedders.valuerefs()]
+        return [embedder for embedder in found if embedder is not None]
 
     def sync(
         self,

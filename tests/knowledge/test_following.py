@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kblam.errors import ConfigError, SourceError, StaleFactsWarning
+from kblam.errors import ConfigError, SourceError, StaleFactsWarning, UnsupportedSourceError
 from kblam.knowledge import Following, KnowledgeStore, SyncReport, Triple
 
 Command = Callable[..., list[str]]
@@ -113,6 +113,9 @@ def test_settings_are_checked(store: KnowledgeStore, every: float) -> None:
         store.follow(Feed("anvils"), every=every)
     with pytest.raises(ConfigError, match="on_error"):
         store.follow(Feed("anvils"), on_error="ignore")
+    for kb in ([("Acme", "product", "anvils")], {}, "facts.jsonl"):
+        with pytest.raises(UnsupportedSourceError, match=r"got \w+\. .*as_store"):
+            store.follow(kb)
     assert store.following is None
 
 
@@ -255,6 +258,37 @@ assert os.waitstatus_to_exitcode(status) == 2
     path = tmp_path / "facts.jsonl"
     path.write_text('{"entity": "Acme", "property": "founder", "value": "Ann"}\n')
     subprocess.run(python(code, path, tmp_path / "facts.db"), check=True, timeout=60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_process_may_be_forked_in_the_middle_of_a_reading(
+    tmp_path: Path, python: Command
+) -> None:
+    code = """
+import os, time
+from kblam.knowledge import KnowledgeStore, Triple
+class Slow:
+    pause, reads = 0, 0
+    def triples(self):
+        self.reads += 1
+        time.sleep(self.pause)
+        yield Triple("Acme", "read", str(self.reads))
+    def count(self):
+        return None
+source, store = Slow(), KnowledgeStore(sys.argv[1])
+store.follow(source, every=0.01)
+source.pause = 2
+while source.reads < 2:
+    time.sleep(0.001)
+child = os.fork()
+if child == 0:
+    source.pause = 0
+    os._exit(not store.refresh())
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0
+store.close()
+"""
+    subprocess.run(python(code, tmp_path / "facts.db"), check=True, timeout=60)
 
 
 def test_a_process_ends_while_it_follows(tmp_path: Path, python: Command) -> None:

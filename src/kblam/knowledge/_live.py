@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
-from kblam.errors import StoreError
+from kblam.errors import StoreError, UnsupportedSourceError
 from kblam.knowledge import _rows
 from kblam.knowledge._database import Database
 from kblam.knowledge._difference import SyncReport
@@ -153,7 +153,15 @@ class LiveStore(StoreReader):
             SourceError: The source cannot be read, or gives nothing. The store is unchanged, and
                 follows nothing.
             StoreError: The store holds facts of its own, which would be removed.
+            UnsupportedSourceError: ``source`` is none.
         """
+        given: object = source
+        if not isinstance(given, TripleSource):
+            raise UnsupportedSourceError(
+                "Expected a source to follow, which has triples() and count(), got "
+                f"{type(given).__name__}. Facts at hand are taken by sync; for a graph or a "
+                "database use kblam_integrations.sources.as_store."
+            )
         follower = Follower(
             self._synchroniser,
             source,
@@ -180,7 +188,11 @@ class LiveStore(StoreReader):
         return report
 
     def unfollow(self) -> None:
-        """Stop following; the facts stay. Nothing is written once this returns."""
+        """Stop following; the facts stay. Nothing is written once this returns.
+
+        A reading that is waiting for its source is waited for a few seconds at most, and then
+        ends by itself.
+        """
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import threading
@@ -58,6 +59,7 @@ class Synchroniser:
         self._database = database
         self._embedders = embedders
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._synced: _Synced | None = None
 
     def sync(
@@ -72,6 +74,9 @@ class Synchroniser:
         Raises:
             Stopped: ``stopped`` said so; the store is as it was.
         """
+        if os.getpid() != self._process:
+            # What held the lock when this process was forked is not here to release it.
+            self._lock, self._process = threading.Lock(), os.getpid()
         with self._lock:
             # Taken before reading: a change during the reading is found the next time.
             state = _state_of(source)

@@ -174,11 +174,19 @@ def test_a_malformed_header_is_not_shown(server: Faulty) -> None:
 
 
 def test_secrets_go_to_the_server_only(server: Faulty, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG), as_store(server.url.replace("//", f"//ann:{SECRET}@")):
+    address = server.url.replace("//", f"//ann:{SECRET}@")
+    with caplog.at_level(logging.DEBUG), as_store(SparqlSource(address)):
         pass
     assert "authorization" in server.asked[-1].headers
     assert SECRET not in caplog.text
     assert SECRET not in repr(source(server)) + str(vars(source(server)))
+
+
+def test_a_plain_address_holds_no_password(server: Faulty) -> None:
+    # What is given a text as kb= may show it: representations, traces, saved settings.
+    with pytest.raises(ConfigError, match=r"auth=") as info:
+        as_store(server.url.replace("//", f"//ann:{SECRET}@"))
+    assert SECRET not in "".join(traceback.format_exception(info.value))
 
 
 # Results that are cut, repeated, shuffled.

@@ -18,7 +18,7 @@ from kblam.knowledge import CsvSource, JsonlSource, KnowledgeStore, TripleSource
 __all__ = ["expect_store_name", "open_existing", "open_readable", "open_source"]
 
 # As a path, which leaves one of two slashes.
-_ADDRESS = re.compile("(https?):/+(.+)")
+_ADDRESS = re.compile("([a-z][a-z0-9+.-]+):/+(.+)")
 SOURCES_GROUP = "kblam.sources"
 STORE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}

@@ -123,10 +123,16 @@ def _server(address: str) -> TripleSource:
     """Return the source of a server by its address.
 
     Raises:
+        ConfigError: It holds a password, which whoever is given a text may show.
         UnsupportedSourceError: An address of this kind does not say enough.
     """
-    scheme = address.partition("://")[0]
+    scheme, _, place = address.partition("://")
     if scheme in ("http", "https"):
+        if "@" in place.partition("/")[0]:
+            raise ConfigError(
+                "Expected the address of a SPARQL endpoint without user and password. Pass "
+                "SparqlSource(address, auth=(user, password)) instead."
+            )
         require("pyoxigraph", extra="sparql")
         from kblam_integrations.sources.sparql import SparqlSource
 

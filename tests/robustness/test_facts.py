@@ -84,6 +84,7 @@ def in_file(
         before = list(store)
         assert len(before) > 10
         path.write_bytes(content)
+        attempt(lambda: list(source(path).triples()))
         outcome = attempt(lambda: store.sync(source(path)))
         if isinstance(outcome, KBLaMError):
             assert list(store) == before
@@ -130,7 +131,7 @@ ROWS = (
 def test_csv(store: KnowledgeStore, tmp_path: Path) -> None:
     def expected(path: Path) -> Iterator[Parts]:
         text = path.read_bytes().decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
         found = list(CsvSource(path).triples())
         assert len(found) == len(rows) - 1  # none is left out
         return iter(said(found))

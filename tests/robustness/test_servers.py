@@ -22,7 +22,7 @@ from pyoxigraph import (
 )
 
 from kblam.errors import KBLaMError
-from kblam.knowledge import KnowledgeStore
+from kblam.knowledge import KnowledgeStore, ListSource
 from kblam_integrations.sources import SparqlSource
 
 EX = "http://example.org/"
@@ -144,7 +144,7 @@ def test_replies(server: Server) -> None:
             server.which, server.has_graph_store, server.seed = given
             server.asked = 0
             source = SparqlSource(server.url, timeout=2, page_size=50)
-            outcome = attempt(lambda: store.sync(source))
+            outcome = attempt(lambda: store.sync(ListSource(source.triples())))
             if isinstance(outcome, KBLaMError):
                 assert list(store) == whole
                 return

@@ -10,7 +10,7 @@ from pathlib import Path
 from malformed import PLANNED, attempt, damaged, judge, many
 
 from kblam.errors import KBLaMError
-from kblam.knowledge import KnowledgeStore
+from kblam.knowledge import KnowledgeStore, ListSource
 from kblam_integrations.sources import SqlSource
 
 
@@ -46,7 +46,7 @@ def test_sqlite(tmp_path: Path) -> None:
             for left in (path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")):
                 left.unlink(missing_ok=True)
             before = list(store)
-            outcome = attempt(lambda: store.sync(source))
+            outcome = attempt(lambda: store.sync(ListSource(source.triples())))
             if isinstance(outcome, KBLaMError):
                 assert list(store) == before
             path.write_bytes(good)

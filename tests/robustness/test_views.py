@@ -50,11 +50,16 @@ def allowed(fact: Fact, view: View) -> bool:
 def bad_view(chance: random.Random) -> Any:
     """The JSON form of a view with something wrong in it, or something else altogether."""
     names = chance.choice([None, ["Aurora"], "Aurora", [], [7], nonsense(chance)])
-    filters = chance.choice([[], [["team", ["a"]]], [["team", "a"]], {"team": "a"}, [["team"]]])
+    nothing = chance.choice([float("nan"), float("inf"), None, True, [], {}])
+    filters = chance.choice(
+        [[], [["team", ["a"]]], [["team", "a"]], {"team": "a"}, [["team"]], [["none", [nothing]]]]
+    )
     data: Any = {
-        chance.choice(["entities", "entity"]): names,
-        "properties": chance.choice([None, nonsense(chance)]),
-        chance.choice(["metadata", "where"]): chance.choice([filters, nonsense(chance)]),
+        chance.choice([*["entities"] * 5, "entity"]): names,
+        "properties": chance.choice([None, None, ["lead"], nonsense(chance)]),
+        chance.choice([*["metadata"] * 5, "where"]): chance.choice(
+            [filters, filters, nonsense(chance)]
+        ),
     }
     return data if chance.random() < 0.8 else nonsense(chance)
 

@@ -185,6 +185,11 @@ def _in_words(url: httpx.URL, timeout: float) -> Iterator[None]:
         raise failure(
             url, f"could not be reached ({error})", "Is it running, and the address right?"
         ) from error
+    except httpx.InvalidURL as error:
+        # httpx looks at the address even though it does not go there.
+        raise failure(
+            url, "has moved to an address that is none", "Ask its administrator for the new one."
+        ) from error
     except (httpx.HTTPError, httpx.StreamError) as error:
         raise failure(
             url, f"broke off its reply ({error})", "Is it still running? What does its log say?"

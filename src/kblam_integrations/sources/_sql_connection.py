@@ -163,7 +163,7 @@ def reading(engine: Engine) -> Iterator[None]:
 
 
 def _failed(engine: Engine, error: BaseException) -> SourceError:
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).split()).rstrip(".?")
     return SourceError(
         f"The database {address(engine)} could not be read: {said:.{_SHOWN}}. See that it is "
         "there, and that this user may read the table."

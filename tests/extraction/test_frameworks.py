@@ -17,7 +17,7 @@ from llama_index.core.indices.property_graph import (
 from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata
 from llama_index.core.node_parser import SentenceSplitter
 
-from kblam.errors import UnsupportedSourceError
+from kblam.errors import SourceError, UnsupportedSourceError
 from kblam.extraction import FactExtractor, as_extractor
 from kblam.knowledge import KnowledgeStore
 
@@ -169,6 +169,16 @@ def test_a_store_from_documents(tmp_path, notes):
         assert stated_in(fact, TEXT) == "Ann Lee founded Acme Robotics."
     with pytest.raises(UnsupportedSourceError, match="FactExtractor"):
         KnowledgeStore.from_documents(notes, RuleTransformer())
+
+
+def test_an_extractor_that_fails_is_an_error_that_tells_no_secrets():
+    class Failing:
+        def convert_to_graph_documents(self, documents):
+            raise ConnectionError("https://user:secret@host refused")
+
+    with pytest.raises(SourceError, match="ConnectionError") as raised:
+        FactExtractor(Failing()).extract(TEXT)
+    assert "secret" not in str(raised.value)
 
 
 def test_what_extracts_nothing_is_refused():

@@ -38,6 +38,8 @@ def test_spellings_of_one_name_have_one_core(name, other):
         ("Mr. Lee", "Mrs. Lee"),
         ("Acme GmbH", "Acme Inc."),
         ("First Bank", "Third Bank"),
+        ("C", "C++"),
+        ("C#", "C"),
     ],
 )
 def test_what_tells_things_apart_excludes(name, other):

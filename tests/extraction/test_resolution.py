@@ -35,6 +35,7 @@ def test_spellings_are_merged_and_the_fact_is_said_once():
     acme, lee = resolution.entities.merges
     assert (acme.name, acme.aliases) == ("Acme Corporation", ("ACME Corp.",))
     assert (lee.name, lee.aliases) == ("Dr. Ann Lee", ("Ann Lee",))
+    assert acme.probability is not None
     assert acme.probability > 0.95
     assert resolution.entities.threshold == 0.95
 

@@ -25,36 +25,37 @@ __all__ = ["extract"]
 
 _SHOWN = 20
 
+ExtractorOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:NAME",
+        help="An extractor of your own, or a function that makes one: a LangChain graph "
+        "transformer, a LlamaIndex extractor, a model. The default is the base model.",
+        show_default=False,
+    ),
+]
+SingleValuedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PROPERTY",
+        help="A property that has one value (repeatable). Else the facts show which do.",
+        show_default=False,
+    ),
+]
+
 
 def extract(
     documents: Annotated[
         list[Path], typer.Argument(help="Texts to read: .md, .txt, or folders of them.")
     ],
     store: Annotated[Path, typer.Argument(help="The store to write, STORE.db. Facts are added.")],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")
-    ] = False,
-    extractor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULE:NAME",
-            help="An extractor of your own, or a function that makes one: a LangChain graph "
-            "transformer, a LlamaIndex extractor, a model. The default is the base model.",
-            show_default=False,
-        ),
-    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing.")] = False,
+    extractor: ExtractorOption = None,
     merge: Annotated[
         bool, typer.Option(help="Give each entity one name, among the store's facts as well.")
     ] = True,
     threshold: Annotated[float, typer.Option(help="Merge names from this probability on.")] = 0.95,
-    single_valued: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PROPERTY",
-            help="A property that has one value (repeatable). Else the facts show which do.",
-            show_default=False,
-        ),
-    ] = None,
+    single_valued: SingleValuedOption = None,
     max_chars: Annotated[
         int, typer.Option(min=1, help="Cut texts into passages of about so many characters.")
     ] = 1000,

@@ -80,6 +80,7 @@ _OPPOSITES = [
 ]
 _ROMAN = re.compile(r"X{0,3}(IX|IV|V?I{0,3})")
 _ROMAN_DIGITS = {"I": 1, "V": 5, "X": 10}
+_SIGNS = "+#*@$%=<>"
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
 
 
@@ -90,7 +91,8 @@ class NameParts:
     Attributes:
         core: The words that matter: no article, honorific or legal form.
         words: The words of the core.
-        numbers: The numbers in it, digits, words and Roman numerals alike.
+        numbers: The numbers in it, digits, words and Roman numerals alike, and signs that tell
+            things apart (C++).
         letters: Its single letters: initials, or what tells Room A from Room B.
         marks: What excludes other names: a legal form, a form of address, one of opposites.
         acronyms: What the name may be shortened to: ``who`` for World Health Organization.
@@ -158,7 +160,7 @@ def name_parts(name: str) -> NameParts:
     return NameParts(
         core=" ".join(core),
         words=tuple(core),
-        numbers=tuple(sorted(word for word in core if word.isdigit())),
+        numbers=tuple(sorted([*filter(str.isdigit, core), *filter(_SIGNS.__contains__, name)])),
         letters=tuple(sorted(word for word in core if len(word) == 1 and word.isalpha())),
         marks=tuple(marks),
         acronyms=_acronyms(core),

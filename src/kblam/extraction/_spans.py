@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -56,8 +57,8 @@ def find_evidence(text: str, entity: str, value: str) -> Evidence | None:
     values = [found.start() for found in _mentions(text, value)]
     best: tuple[int, int, int] | None = None
     for start, end in sentences(text):
-        named = any(start <= place < end for place in entities)
-        valued = any(start <= place < end for place in values)
+        named = _within(entities, start, end)
+        valued = _within(values, start, end)
         rank = 2 * valued + named
         if rank and (best is None or rank > best[0]):
             best = (rank, start, end)
@@ -72,6 +73,12 @@ def spelled_in(text: str, name: str) -> str:
         return name
     found = next(_mentions(text, name), None)
     return name if found is None else " ".join(found[0].split())
+
+
+def _within(places: list[int], start: int, end: int) -> bool:
+    """Tell whether one of the places, which are in order, lies in a span."""
+    first = bisect_left(places, start)
+    return first < len(places) and places[first] < end
 
 
 def _mentions(text: str, name: str) -> Iterator[re.Match[str]]:

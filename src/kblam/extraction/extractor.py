@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kblam.errors import ConfigError, FactError, UnsupportedSourceError
+from kblam.errors import (
+    ConfigError,
+    FactError,
+    KBLaMError,
+    SourceError,
+    UnsupportedSourceError,
+)
 from kblam.extraction._frameworks import GraphTransformer, NodeTransform
 from kblam.extraction._records import single_valued
 from kblam.extraction._spans import Evidence, find_evidence, spelled_in
@@ -95,13 +101,13 @@ class FactExtractor:
                 with theirs.
 
         Raises:
-            SourceError: A document cannot be read.
+            SourceError: A document cannot be read, or the extractor failed.
             MissingExtraError: Names are to be merged, and Splink is not installed.
         """
         texts = read_documents(documents)
         pieces = [piece for text in texts for piece in self._passages(text)]
         found = _Found(needs_evidence=self._needs_evidence)
-        for statement in self._extractor.extract(pieces):
+        for statement in self._statements(pieces):
             found.add(statement)
         before = combine(known)
         facts = combine([*before, *found.triples])
@@ -126,6 +132,18 @@ class FactExtractor:
             contradictions=resolution.contradictions,
         )
         return Extraction(resolution.triples, report)
+
+    def _statements(self, pieces: Sequence[Document]) -> Iterator[Statement]:
+        try:
+            yield from self._extractor.extract(pieces)
+        except KBLaMError:
+            raise
+        except Exception as error:  # whatever frameworks and the services behind them have
+            # The reason is in the chain only: it may hold the address or the key of a service.
+            raise SourceError(
+                f"The extractor failed with {type(error).__name__}, and nothing was kept. See that "
+                "the model or service behind it answers, then try again."
+            ) from error
 
     def _passages(self, text: Document) -> Iterable[Document]:
         if text.original is not None and not self._extractor.cuts:

@@ -63,7 +63,7 @@ def merges_in(store: KnowledgeStore) -> list[Merge]:
                 old, new = original[part], getattr(fact, part)
                 if old != new:
                     aliases.setdefault(new, set()).add(old)
-    return [Merge(name, tuple(sorted(own)), 1.0) for name, own in sorted(aliases.items())]
+    return [Merge(name, tuple(sorted(own))) for name, own in sorted(aliases.items())]
 
 
 def undo_merges(store: KnowledgeStore, names: Iterable[str] | None = None) -> int:

@@ -18,15 +18,17 @@ class Merge:
     Attributes:
         name: The one that the facts have now.
         aliases: The others.
-        probability: That of the weakest link by which they hang together.
+        probability: That of the weakest link by which they hang together; None where it is not
+            known any more.
     """
 
     name: str
     aliases: tuple[str, ...]
-    probability: float
+    probability: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.name} = {', '.join(self.aliases)} ({self.probability:.3f})"
+        known = "" if self.probability is None else f" ({self.probability:.3f})"
+        return f"{self.name} = {', '.join(self.aliases)}{known}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,9 @@ def _objection(
     if frozenset((left.name, right.name)) in apart:
         return "they are to be kept apart"
     if left.parts.excludes(right.parts):
-        return "their names differ in a number, an initial or a word that tells things apart"
+        return (
+            "their names differ in a number, a sign, an initial or a word that tells things apart"
+        )
     if differing := left.contradicts(right, single):
         return f"they differ in {', '.join(differing)}"
     return ""

@@ -51,7 +51,7 @@ def encoder() -> tiny_kblam.WordEncoder:
 def folder(tmp_path_factory: pytest.TempPathFactory, encoder: tiny_kblam.WordEncoder) -> Path:
     """A tiny model whose answer is the value of the fact asked for."""
     folder = tmp_path_factory.mktemp("tiny")
-    tiny_kblam.save_tiny(folder, encoder, copies="after a colon")
+    tiny_kblam.save_tiny(folder, encoder, copies="after a colon", context=1024)
     return folder
 
 

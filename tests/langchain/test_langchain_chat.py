@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from kblam.errors import (
     ConfigError,
@@ -291,17 +291,6 @@ class TestErrors:
         image = HumanMessage([{"type": "image", "url": "https://example.com/cat.png"}])
         with pytest.raises(UnsupportedMessageError, match="image"):
             chat.invoke([image])
-
-    def test_tools_and_schemas_are_not_ignored(self, chat):
-        class Reply(BaseModel):
-            answer: str
-
-        with pytest.raises(NotImplementedError, match="tools"):
-            chat.bind_tools([Reply])
-        with pytest.raises(NotImplementedError, match="schemas"):
-            chat.with_structured_output(Reply)
-        with pytest.raises(NotImplementedError, match="tools"):
-            chat.invoke(QUESTION, tools=[{"type": "function"}])
 
     def test_a_prompt_longer_than_the_context(self, chat):
         with pytest.raises(PromptTooLongError):

@@ -6,6 +6,7 @@ import pytest
 from langchain_core.messages import (
     AIMessage,
     ChatMessage,
+    FunctionMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
@@ -70,17 +71,45 @@ def test_what_is_not_text_is_an_error_that_names_it(block):
         to_prompt([HumanMessage([{"type": "text", "text": "What is this?"}, block])])
 
 
-@pytest.mark.parametrize(
-    ("message", "named"),
-    [
-        (ToolMessage("42", tool_call_id="1"), "ToolMessage"),
-        (ChatMessage("42", role="oracle"), "'oracle'"),
-        (AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}]), "tool calls"),
-    ],
-)
-def test_messages_of_tools_and_unknown_roles_are_errors(message, named):
-    with pytest.raises(UnsupportedMessageError, match=named):
-        to_prompt([HumanMessage("Hello"), message])
+def test_calls_of_tools_and_their_results():
+    call = {"name": "get_weather", "args": {"city": "Paris"}, "id": "1"}
+    used = {"type": "tool_use", "name": "get_weather", "id": "1", "input": {"city": "Paris"}}
+    prompt = to_prompt(
+        [
+            HumanMessage("What is the weather in Paris?"),
+            AIMessage([{"type": "text", "text": "Let me see."}, used], tool_calls=[call]),
+            ToolMessage([{"type": "text", "text": "Sunny."}], tool_call_id="1"),
+            ToolMessage("Rain.", tool_call_id="2", name="get_rain"),
+            FunctionMessage("Old.", name="get_old"),
+        ]
+    )
+    assert prompt[1:] == [
+        {
+            "role": "assistant",
+            "content": "Let me see.",
+            "tool_calls": [
+                {
+                    "id": "1",
+                    "type": "function",
+                    "function": {"name": "get_weather", "arguments": {"city": "Paris"}},
+                }
+            ],
+        },
+        {"role": "tool", "content": "Sunny.", "tool_call_id": "1", "name": "get_weather"},
+        {"role": "tool", "content": "Rain.", "tool_call_id": "2", "name": "get_rain"},
+        {"role": "tool", "content": "Old.", "name": "get_old"},
+    ]
+
+
+def test_a_call_that_could_not_be_made_is_what_was_said():
+    bad = {"name": None, "args": '{"name": "f"', "id": "1", "error": "Expected JSON."}
+    (turn,) = to_prompt([AIMessage("Well.", invalid_tool_calls=[bad])])
+    assert turn == {"role": "assistant", "content": 'Well.\n{"name": "f"'}
+
+
+def test_unknown_roles_are_errors():
+    with pytest.raises(UnsupportedMessageError, match="'oracle'"):
+        to_prompt([HumanMessage("Hello"), ChatMessage("42", role="oracle")])
 
 
 def test_no_message_is_an_error():

@@ -9,11 +9,13 @@ from langchain_core.load import dumps, loads
 from langchain_core.messages import AIMessage, message_chunk_to_message
 
 from kblam.answer import Answer, Citation, Usage
+from kblam.config import GenerationOptions
 from kblam.knowledge import Fact
+from kblam_integrations.langchain._pieces import Pieces
+from kblam_integrations.langchain._request import Reply, Request
 from kblam_integrations.langchain._results import (
     final_chunk,
     register_citations,
-    text_chunk,
     to_generation,
 )
 
@@ -37,18 +39,20 @@ def make_answer(text: str = TEXT, **changes) -> Answer:
     return Answer(text, **{**settings, **changes})
 
 
+def reply(answer: Answer) -> Reply:
+    return Reply(answer, answer.text)
+
+
 def stream(answer: Answer) -> list:
     words = [word + " " for word in answer.text.split(" ")]
     words[-1] = words[-1].removesuffix(" ")
-    chunks = [
-        text_chunk(word, model_name=None if i else answer.model_name).message
-        for i, word in enumerate(words)
-    ]
-    return [*chunks, final_chunk(answer, first=False).message]
+    shown = Pieces(answer.model_name, Request([], GenerationOptions()))
+    chunks = [chunk for word in words for chunk in shown.add(word)]
+    return [chunk.message for chunk in (*chunks, final_chunk(reply(answer), first=False))]
 
 
 def test_message():
-    message = to_generation(make_answer()).message
+    message = to_generation(reply(make_answer())).message
     assert message.content == TEXT
     assert message.usage_metadata == {"input_tokens": 30, "output_tokens": 9, "total_tokens": 39}
     metadata = message.response_metadata
@@ -70,7 +74,7 @@ def test_message():
 
 
 def test_content_blocks_carry_citations_as_annotations():
-    message = to_generation(make_answer()).message
+    message = to_generation(reply(make_answer())).message
     (block,) = message.content_blocks
     assert block["type"] == "text"
     assert block["text"] == TEXT
@@ -94,7 +98,7 @@ def test_chunks_add_up_to_the_message():
     chunks = stream(make_answer())
     assert [chunk.chunk_position for chunk in chunks] == [None] * (len(chunks) - 1) + ["last"]
     whole = message_chunk_to_message(sum(chunks[1:], start=chunks[0]))
-    message = to_generation(make_answer()).message
+    message = to_generation(reply(make_answer())).message
     assert whole.content == message.content
     assert whole.usage_metadata == message.usage_metadata
     assert whole.response_metadata == message.response_metadata
@@ -102,21 +106,21 @@ def test_chunks_add_up_to_the_message():
 
 
 def test_an_answer_in_one_chunk_says_who_gave_it():
-    chunk = final_chunk(make_answer("", citations=()), first=True).message
+    chunk = final_chunk(reply(make_answer("", citations=())), first=True).message
     assert chunk.response_metadata["model_name"] == "a-model"
     assert chunk.content_blocks == []
 
 
 def test_a_refusal_has_no_annotations():
     answer = make_answer("I am sorry.", citations=(), refused=True, finish_reason="refusal")
-    message = to_generation(answer).message
+    message = to_generation(reply(answer)).message
     assert message.response_metadata["refused"] is True
     assert message.content_blocks == [{"type": "text", "text": "I am sorry."}]
 
 
 @pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
 def test_citations_survive_serialisation():
-    message = to_generation(make_answer()).message
+    message = to_generation(reply(make_answer())).message
     again = loads(dumps(message), allowed_objects="messages")
     assert isinstance(again, AIMessage)
     assert again.response_metadata == message.response_metadata

@@ -196,11 +196,12 @@ def save_tiny(
     *,
     seed: int = 0,
     copies: Literal["never", "after a colon"] = "never",
+    context: int = 192,
     **changes: object,
 ) -> Folders:
     """Write a tiny decoder, its tokenizer and an adapter."""
     tokenizer = make_tokenizer()
-    decoder = make_decoder(tokenizer, seed)
+    decoder = make_decoder(tokenizer, seed, context=context)
     if copies == "after a colon":
         answer_after_colons(decoder, tokenizer)
     folders = Folders(folder / "base", folder / "adapter")

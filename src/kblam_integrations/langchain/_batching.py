@@ -13,25 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
-from kblam.answer import Answer
-from kblam.config import GenerationOptions
 from kblam.errors import GenerationTimeoutError
-from kblam.knowledge import View
 from kblam_integrations._leaving import Leaving
+from kblam_integrations.langchain._request import Reply, Request
 
 __all__ = [
     "AnswerAll",
     "Pending",
-    "Request",
     "Seat",
     "asit_together",
     "sit_together",
@@ -43,23 +40,6 @@ _T = TypeVar("_T")
 
 # Three classes in Python 3.10, one from 3.11 on.
 _TIMEOUTS = (TimeoutError, FutureTimeoutError, asyncio.TimeoutError)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one call asks of the model.
-
-    Attributes:
-        prompt: The conversation.
-        options: How to generate.
-        view: The facts that the caller may see; None for all.
-        timeout: Seconds, or None.
-    """
-
-    prompt: Sequence[Mapping[str, Any]]
-    options: GenerationOptions
-    view: View | None
-    timeout: float | None
 
 
 def too_late(seconds: float | None) -> GenerationTimeoutError:
@@ -75,7 +55,7 @@ class Pending:
     """A request, where its answer goes, and whether anybody still waits for that."""
 
     request: Request
-    answer: Future[Answer] = field(default_factory=Future)
+    answer: Future[Reply] = field(default_factory=Future)
     left: Leaving = field(default_factory=Leaving)
 
 
@@ -131,7 +111,7 @@ class Seat:
         """Whether a request of this model belongs here."""
         return not self._used and self._round.owner is owner
 
-    def wait(self, request: Request) -> Answer:
+    def wait(self, request: Request) -> Reply:
         """Hand in the request, and wait for the answer.
 
         Raises:
@@ -147,7 +127,7 @@ class Seat:
         finally:
             pending.left.set()
 
-    async def await_(self, request: Request) -> Answer:
+    async def await_(self, request: Request) -> Reply:
         """Like :meth:`wait`, while the event loop stays free."""
         pending = self._submit(request)
         try:

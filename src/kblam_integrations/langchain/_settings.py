@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from langchain_core.language_models import ModelProfile
@@ -11,12 +12,14 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from pydantic import Field, model_validator
 
+from kblam._tool_turns import knows_tools
 from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
-from kblam_integrations.langchain._batching import Request
 from kblam_integrations.langchain._knowledge import SETTINGS, KnowledgeSettings
 from kblam_integrations.langchain._messages import to_prompt
+from kblam_integrations.langchain._request import Request
 from kblam_integrations.langchain._results import PROVIDER
+from kblam_integrations.langchain._tools import as_form, as_tools
 
 __all__ = ["KnowledgeChatSettings"]
 
@@ -31,8 +34,12 @@ _OPTIONS = {
     "num_beams": "num_beams",
     "seed": "seed",
 }
-_PER_CALL = frozenset({*_OPTIONS, "timeout", "view", "stop"})
-_NOT_YET = frozenset({"tools", "tool_choice", "functions", "function_call", "response_format"})
+_PER_CALL = frozenset(
+    {*_OPTIONS, "timeout", "view", "stop", "tools", "tool_choice", "response_format"}
+)
+# What hosted models are asked for beside tools, and what is so here anyway: a call fits its
+# schema, and there is one at a time. The last is what structured output is bound to.
+_GRANTED = frozenset({"strict", "parallel_tool_calls", "refusable"})
 
 
 class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
@@ -67,6 +74,9 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
                 audio_inputs=False,
                 video_inputs=False,
                 text_outputs=True,
+                tool_calling=True,
+                tool_choice=True,
+                structured_output=True,
             )
 
     @model_validator(mode="before")
@@ -144,25 +154,29 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
     ) -> Request:
         """What a call asks for: its arguments, over those that the model was made with."""
         given = {name: value for name, value in given.items() if name != "stream"}
-        if wanted := sorted(name for name in _NOT_YET if given.get(name)):
-            raise NotImplementedError(
-                f"KBLaMChat does not support {', '.join(wanted)} yet. Ask without, and parse the "
-                "reply's text."
-            )
         if given.get("model", self.model) != self.model:
             raise ConfigError(
                 f"Expected a call to KBLaMChat(model={self.model!r}) to leave the model as it "
                 f"is, got model={given['model']!r}. An adapter belongs to one model: make a "
                 "second KBLaMChat."
             )
-        if unknown := sorted(set(given) - _PER_CALL - _NOT_YET - {"model"}):
+        if unknown := sorted(set(given) - _PER_CALL - _GRANTED - {"model"}):
             raise ConfigError(
                 f"Expected a call's arguments to be among {sorted(_PER_CALL)}, got {unknown}. "
                 "Remove them, or set them where KBLaMChat is made."
             )
+        options = self._options(stop, given)
+        if form := as_form(given.get("response_format")):
+            options = replace(options, constraint=form, stop=())  # which would cut it short
         return Request(
             prompt=to_prompt(messages),
-            options=self._options(stop, given),
+            options=options,
             view=self._narrowed(given.get("view")),
             timeout=self.timeout if given.get("timeout") is None else given["timeout"],
+            tools=as_tools(given, shown=self._shows_tools, encoder=lambda: self._kblam.encoder),
         )
+
+    @property
+    def _shows_tools(self) -> bool:
+        # Without facts nothing is refused: calls are then the model's own to write.
+        return self._kblam.store is None or knows_tools(self._kblam.tokenizer.chat_template)

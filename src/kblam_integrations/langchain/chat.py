@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
-from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
-from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import get_config_list
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
 
+from kblam.constraint import OutputConstraint
+from kblam.errors import require
 from kblam_integrations.langchain import _threads
-from kblam_integrations.langchain._batching import Pending, asit_together, sit_together, taken_seat
-from kblam_integrations.langchain._generation import answer, answer_all, chunks
+from kblam_integrations.langchain._batching import taken_seat
+from kblam_integrations.langchain._calls import KnowledgeChatCalls
+from kblam_integrations.langchain._generation import chunks, reply_to
 from kblam_integrations.langchain._knowledge import KnowledgeSettings
 from kblam_integrations.langchain._messages import to_prompt
 from kblam_integrations.langchain._results import register_citations, to_generation
-from kblam_integrations.langchain._settings import KnowledgeChatSettings
+from kblam_integrations.langchain._structured import Method, arguments_of, parser
+from kblam_integrations.langchain._tools import as_form, in_openai_form, tool_choice_of
 from kblam_integrations.langchain.retriever import KBLaMRetriever
 
 __all__ = ["KBLaMChat"]
 
 register_citations()
 
-_Member = tuple[LanguageModelInput, RunnableConfig]  # of a batch
 
-_NO_TOOLS = (
-    "KBLaMChat does not call tools or fill schemas yet. Ask without, and parse the reply's text."
-)
-
-
-class KBLaMChat(KnowledgeChatSettings):
+class KBLaMChat(KnowledgeChatCalls):
     """A chat model that reads facts as knowledge tokens and names those it answered from.
 
     The content of a reply is a plain string. ``response_metadata`` holds ``citations`` (a list
@@ -94,12 +89,16 @@ class KBLaMChat(KnowledgeChatSettings):
     ) -> int:
         """How many tokens the conversation, or a part of it, has as the model reads it.
 
+        Args:
+            messages: The conversation.
+            tools: Those that the model is shown with it.
+
         Raises:
-            NotImplementedError: Tools are given.
+            ConfigError: Something is no tool.
         """
-        if tools:
-            raise NotImplementedError(_NO_TOOLS)
-        return self._kblam.count_tokens(to_prompt(messages)) if messages else 0
+        if not messages:
+            return 0
+        return self._kblam.count_tokens(to_prompt(messages), in_openai_form(tools or ()))
 
     def get_token_ids(self, text: str) -> list[int]:
         """The text's tokens, without a chat template."""
@@ -117,97 +116,70 @@ class KBLaMChat(KnowledgeChatSettings):
         names = KnowledgeSettings.model_fields.keys() - {"name"}
         return KBLaMRetriever(**{name: getattr(self, name) for name in names}, k=k)
 
-    def bind_tools(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not supported yet.
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """A model that may call tools.
+
+        What the facts answer is answered from them. What they do not say is a call of a tool
+        instead of a refusal; after a tool's result the model answers in its own words.
+
+        Args:
+            tools: Functions with docstrings, pydantic classes, LangChain tools, or dicts that
+                describe tools.
+            tool_choice: ``"auto"`` (also None); ``"any"`` or ``"required"`` (also True) for a
+                call in any case; the name of the tool to call; ``"none"`` for no calls.
+            **kwargs: Further arguments of calls.
 
         Raises:
-            NotImplementedError: Always.
+            ConfigError: Something is no tool, or the choice is none.
+            MissingExtraError: llguidance is not installed.
         """
-        raise NotImplementedError(_NO_TOOLS)
+        described = in_openai_form(tools)
+        tool_choice_of(tool_choice, [tool["function"]["name"] for tool in described])
+        require("llguidance", extra="structured")
+        if tool_choice is not None:
+            kwargs["tool_choice"] = tool_choice
+        bound: Runnable[LanguageModelInput, AIMessage] = self.bind(tools=described, **kwargs)
+        return bound
 
-    def with_structured_output(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not supported yet.
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """A model whose replies are instances of a schema, which they always fit.
+
+        Args:
+            schema: A pydantic class, whose instances are then returned; a TypedDict or a JSON
+                schema, for dicts. None, with ``"json_mode"``, is any object.
+            method: ``"json_schema"`` and ``"json_mode"`` write the instance;
+                ``"function_calling"`` calls a tool with it. All are held to the schema.
+            include_raw: Return ``{"raw", "parsed", "parsing_error"}`` and raise nothing.
+            strict: Accepted because chat models have it: the schema is held to in any case.
+            **kwargs: Further arguments of calls.
 
         Raises:
-            NotImplementedError: Always.
+            ConfigError: The method is none, or there is no schema.
+            ConstraintError: The schema is malformed or not supported.
+            MissingExtraError: llguidance is not installed.
+            RefusedError: From the model returned: the facts do not say what was asked.
         """
-        raise NotImplementedError(_NO_TOOLS)
-
-    # -- what comes with a call's configuration -------------------------------------------------
-
-    def invoke(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> AIMessage:
-        """Reply to a conversation."""
-        return super().invoke(input, config, stop=stop, **self._within(config, kwargs))
-
-    async def ainvoke(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> AIMessage:
-        """Like :meth:`invoke`, while the event loop stays free."""
-        return await super().ainvoke(input, config, stop=stop, **self._within(config, kwargs))
-
-    def stream(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> Iterator[AIMessageChunk]:
-        """Reply piece by piece."""
-        return super().stream(input, config, stop=stop, **self._within(config, kwargs))
-
-    def astream(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[AIMessageChunk]:
-        """Like :meth:`stream`, while the event loop stays free."""
-        return super().astream(input, config, stop=stop, **self._within(config, kwargs))
-
-    def stream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Reply as LangChain's events."""
-        return super().stream_events(input, config, **self._within(config, kwargs))
-
-    def astream_events(
-        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Any:
-        """Like :meth:`stream_events`, while the event loop stays free."""
-        return super().astream_events(input, config, **self._within(config, kwargs))
-
-    # A cache is asked before the model reads the facts, so its key must not be out of date: a
-    # graph behind the store may have changed, and a call around this one may hide some of them.
-
-    def generate(self, *args: Any, **kwargs: Any) -> LLMResult:
-        """Reply to conversations, as :meth:`invoke` and others do underneath."""
-        if self._is_cached() and self._kblam.store is not None:
-            self._kblam.store.catch_up()
-        return super().generate(*args, **self._within(None, kwargs))
-
-    async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
-        """Like :meth:`generate`, while the event loop stays free."""
-        if self._is_cached() and self._kblam.store is not None:
-            await asyncio.to_thread(self._kblam.store.catch_up)
-        return await super().agenerate(*args, **self._within(None, kwargs))
-
-    def _is_cached(self) -> bool:
-        if self.cache is False:
-            return False
-        return isinstance(self.cache, BaseCache) or get_llm_cache() is not None
+        wanted = arguments_of(schema, method)
+        # Now rather than in the first call, in which it is done again.
+        as_form(wanted.get("response_format"))
+        if "tools" in wanted:
+            OutputConstraint.tool_call(wanted["tools"])
+        bound: Runnable[LanguageModelInput, AIMessage] = self.bind(**wanted, **kwargs)
+        return bound | parser(schema, include_raw=include_raw)
 
     # -- one reply -----------------------------------------------------------------------------
 
@@ -220,7 +192,7 @@ class KBLaMChat(KnowledgeChatSettings):
     ) -> ChatResult:
         request = self._request(messages, stop, kwargs)
         seat = taken_seat(self)
-        reply = answer(self._kblam, request) if seat is None else seat.wait(request)
+        reply = reply_to(self._kblam, request) if seat is None else seat.wait(request)
         return ChatResult(generations=[to_generation(reply)])
 
     async def _agenerate(
@@ -233,7 +205,7 @@ class KBLaMChat(KnowledgeChatSettings):
         request = self._request(messages, stop, kwargs)
         seat = taken_seat(self)
         if seat is None:
-            reply = await _threads.call(partial(answer, self._kblam, request))
+            reply = await _threads.call(partial(reply_to, self._kblam, request))
         else:
             reply = await seat.await_(request)
         return ChatResult(generations=[to_generation(reply)])
@@ -267,72 +239,3 @@ class KBLaMChat(KnowledgeChatSettings):
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
-
-    # -- batches -------------------------------------------------------------------------------
-
-    def batch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """Reply to each input; up to ``batch_size`` of them are generated together.
-
-        ``max_concurrency`` of the config lowers that number.
-        """
-
-        def reply(one: _Member) -> AIMessage:
-            try:
-                return self.invoke(*one, **kwargs)
-            except Exception as error:
-                if return_exceptions:
-                    return error  # type: ignore[return-value]  # as every Runnable does
-                raise
-
-        replies: list[AIMessage] = []
-        for group in self._groups(inputs, config):
-            calls = [partial(reply, one) for one in group]
-            replies.extend(sit_together(self, calls, self._answer_elsewhere))
-        return replies
-
-    async def abatch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """Like :meth:`batch`, while the event loop stays free."""
-
-        async def reply(one: _Member) -> AIMessage:
-            try:
-                return await self.ainvoke(*one, **kwargs)
-            except Exception as error:
-                if return_exceptions:
-                    return error  # type: ignore[return-value]  # as every Runnable does
-                raise
-
-        replies: list[AIMessage] = []
-        for group in self._groups(inputs, config):
-            calls = [partial(reply, one) for one in group]
-            replies.extend(await asit_together(self, calls, self._answer_elsewhere))
-        return replies
-
-    def _answer_elsewhere(self, group: list[Pending]) -> None:
-        _threads.start(answer_all, self._kblam, group)
-
-    def _groups(
-        self,
-        inputs: Sequence[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None,
-    ) -> Iterator[list[_Member]]:
-        if not inputs:
-            return
-        configs = get_config_list(config, len(inputs))
-        size = min(self.batch_size, configs[0].get("max_concurrency") or self.batch_size)
-        members = list(zip(inputs, configs, strict=True))
-        for start in range(0, len(members), size):
-            yield members[start : start + size]

@@ -1,0 +1,135 @@
+"""Tools and forms as LangChain gives them, as kblam takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from kblam.constraint import OutputConstraint
+from kblam.errors import ConfigError
+from kblam.knowledge import TextEmbedder
+from kblam.tools import Tool, tool_names
+from kblam_integrations.langchain._request import Tools
+
+__all__ = ["as_form", "as_tools", "in_openai_form", "tool_choice_of"]
+
+_ANY = ("any", "required", True)
+
+
+def in_openai_form(tools: Sequence[Any]) -> list[dict[str, Any]]:
+    """Functions, pydantic classes, LangChain tools and dicts, as OpenAI describes tools.
+
+    Raises:
+        ConfigError: One of them is no tool.
+    """
+    return [_in_openai_form(tool) for tool in tools]
+
+
+def _in_openai_form(tool: Any) -> dict[str, Any]:
+    try:
+        found = convert_to_openai_tool(tool)
+        tool_names([found])
+        return found
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "Expected a function with a docstring, a pydantic class, a LangChain tool or a dict "
+            f"that describes one, got {tool!r:.200}: {error}."
+        ) from error
+
+
+def tool_choice_of(choice: Any, names: Sequence[str]) -> str | None:
+    """What is wanted of the tools: ``"auto"``, ``"any"``, the name of one, or None for none.
+
+    Args:
+        choice: ``"auto"``, ``"none"``, ``"any"``, ``"required"``, a name, or what OpenAI writes
+            for one; None or False is ``"auto"``, True is ``"any"``.
+        names: Of the tools.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    if isinstance(choice, Mapping):
+        choice = (choice.get("function") or choice).get("name")
+    if choice in (None, False, "auto"):
+        return "auto"
+    if choice in _ANY:
+        return "any"
+    # A tool may be called as the words are.
+    if choice in names:
+        return str(choice)
+    if choice == "none":
+        return None
+    raise ConfigError(
+        "Expected tool_choice to be 'auto', 'none', 'any' or the name of a tool "
+        f"({', '.join(names)}), got {choice!r}."
+    )
+
+
+def as_tools(
+    given: Mapping[str, Any], *, shown: bool, encoder: Callable[[], TextEmbedder]
+) -> Tools | None:
+    """The tools among a call's arguments, if there are any to be called.
+
+    Args:
+        given: The arguments.
+        shown: Whether a model that may answer is shown them.
+        encoder: Tells which of them a question is about, if it is not.
+
+    Raises:
+        ConfigError: Something is no tool, or the choice is none.
+    """
+    tools = in_openai_form(given.get("tools") or ())
+    wanted = tool_choice_of(given.get("tool_choice"), tool_names(tools))
+    if not tools:
+        if wanted == "any":
+            raise ConfigError("Expected tools to choose from, got none. Pass tools=[...].")
+        return None
+    if wanted is None:
+        return None
+    return Tools(
+        tuple(tools),
+        wanted,
+        shown,
+        nearest=lambda question: _nearest(tools, question, encoder()),
+        refusable=bool(given.get("refusable")),
+    )
+
+
+def _nearest(tools: Sequence[Tool], question: str, encoder: TextEmbedder) -> str:
+    """The tool whose name and description are most like a question."""
+    names = tool_names(tools)
+    about = [
+        f"{name.replace('_', ' ')}: {tool['function'].get('description') or ''}"
+        for name, tool in zip(names, tools, strict=True)
+    ]
+    vectors = np.asarray(encoder.encode([question, *about]), np.float32)
+    lengths = np.linalg.norm(vectors, axis=1)
+    alike = vectors[1:] @ vectors[0] / np.maximum(lengths[1:], 1e-12)
+    return names[int(alike.argmax())]
+
+
+def as_form(response_format: Any) -> OutputConstraint | None:
+    """The form that OpenAI's ``response_format`` stands for.
+
+    Raises:
+        ConfigError: It is none.
+        ConstraintError: Its schema is malformed or not supported.
+    """
+    if response_format is None:
+        return None
+    kind = response_format.get("type") if isinstance(response_format, Mapping) else None
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return OutputConstraint.json_schema({"type": "object"})
+    schema = (response_format.get("json_schema") or {}).get("schema") if kind else None
+    if kind == "json_schema" and schema is not None:
+        return OutputConstraint.json_schema(schema)
+    raise ConfigError(
+        "Expected a response_format as {'type': 'json_schema', 'json_schema': {'name': ..., "
+        "'schema': {...}}} or {'type': 'json_object'}, got "
+        f"{response_format!r:.200}. Or use with_structured_output()."
+    )

@@ -15,6 +15,7 @@ EXAMPLES = ROOT / "examples"
 SCRIPTS = {
     "quickstart.py": ["QX-7719", "Mirela Osei", "refused"],
     "update_a_fact.py": ["555-1444", "777-9000", "cannot find"],
+    "langchain_agent.py": ["Ines Okafor", "Tampere", "calls get_weather with {'city': 'Paris'}"],
     "langchain_chain.py": ["+358 55 0142 77", "Benjamin Smith", "Tampere"],
     "llama_index_engine.py": ["Ghent", "Ines Okafor"],
 }

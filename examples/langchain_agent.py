@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -41,8 +42,8 @@ def main() -> None:
         ("c", "What time is it in Tokyo?"),
     ):
         print(question)
-        turn = {"messages": [HumanMessage(question)]}
-        state = agent.invoke(turn, {"configurable": {"thread_id": thread}})
+        config: RunnableConfig = {"configurable": {"thread_id": thread}}
+        state = agent.invoke({"messages": [HumanMessage(question)]}, config)
         asked = max(i for i, m in enumerate(state["messages"]) if m.type == "human")
         for message in state["messages"][asked + 1 :]:
             for call in getattr(message, "tool_calls", ()):

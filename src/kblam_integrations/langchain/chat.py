@@ -42,7 +42,10 @@ class KBLaMChat(KnowledgeChatCalls):
 
     ``temperature``, ``max_tokens``, ``top_p``, ``top_k``, ``num_beams``, ``seed``, ``stop``,
     ``timeout`` and ``view`` may also be given to a call or bound; None there means the setting
-    made here, and a call's view narrows the one set here. Any other argument is an error.
+    made here, and a call's view narrows the one set here. So does ``kb_view`` in a call's
+    configuration, or in that of a call around it: ``{"configurable": {"kb_view": ...}}``.
+    ``tools``, ``tool_choice`` and ``response_format`` are as :meth:`bind_tools` and
+    :meth:`with_structured_output` bind them. Any other argument is an error.
 
     Attributes:
         kb: The facts: anything that :func:`kblam_integrations.sources.as_store` reads, and from

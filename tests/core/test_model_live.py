@@ -143,7 +143,7 @@ def test_answers_while_a_source_is_followed_are_of_one_state_each(load, followed
         done.set()
         writer.join()
     assert said == sorted(said)
-    assert len(set(said)) > 5
+    assert len(set(said)) > 2
 
 
 @pytest.mark.parametrize("every", [None, 0.01])

@@ -172,7 +172,7 @@ class TestViews:
         config = {"configurable": {"length": 9}}
         assert tuned.invoke(AURORA, config).content == chat.kblam.refusal
 
-    @pytest.mark.parametrize("view", ["red", ["Aurora"], 3, {"entity": 3}, {3: "red"}])
+    @pytest.mark.parametrize("view", ["red", ["Aurora"], 3, {3: "red"}])
     def test_a_malformed_view_is_an_error(self, chat: KBLaMChat, view: Any) -> None:
         config = {"configurable": {"kb_view": view}}
         with pytest.raises(ConfigError, match="a mapping of what to filter by"):
@@ -185,6 +185,8 @@ class TestViews:
     def test_a_filter_that_is_none_is_an_error(self, chat: KBLaMChat) -> None:
         with pytest.raises(FactError, match="filter"):
             chat.invoke(AURORA, seeing(team={"name": "red"}))
+        with pytest.raises(FactError, match="texts or lists of texts"):
+            chat.invoke(AURORA, seeing(entity=3))
 
     def test_a_cache_knows_the_view(self, make: Callable[..., KBLaMChat], chat: KBLaMChat) -> None:
         cached = make(kb=chat.kb, max_tokens=16, cache=InMemoryCache())

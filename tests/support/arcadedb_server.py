@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -98,12 +99,15 @@ class ArcadeServer:
 
     def _wait(self, port: int) -> None:
         # Its own words come first; they tell more than a timeout when it does not start.
+        too_late = threading.Timer(120, self._process.kill)
+        too_late.start()
         for line in self._process.stdout:
             if line.strip() == "ready":
                 break
         else:
             self._log.seek(0)
             raise RuntimeError(f"ArcadeDB did not start:\n{self._log.read()[-4000:]}")
+        too_late.cancel()
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:

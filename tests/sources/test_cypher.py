@@ -308,13 +308,14 @@ def test_what_the_server_refuses(server: ArcadeServer, options: Any, said: str) 
 
 def test_a_server_that_keeps_silent(driver: neo4j.Driver, server: ArcadeServer) -> None:
     run(driver, "CREATE (:Person {name: 'Ann', born: 1968})")
-    source = CypherSource(driver, database="facts", timeout=1)
+    source = CypherSource(driver, database="facts")
+    impatient = CypherSource(driver, database="facts", timeout=1)
     with as_store(source) as store:
         before = said_by(store)
         server.pause()
         try:
             with pytest.raises(SourceError, match=r"TimeoutError: nothing came for 1 seconds"):
-                store.sync(source)
+                store.sync(impatient)
         finally:
             server.resume()
         assert said_by(store) == before

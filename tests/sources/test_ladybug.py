@@ -196,7 +196,10 @@ def test_what_is_written_meanwhile_is_in_the_next_reading(company: ladybug.Datab
     source = LadybugSource(company)
     reading = source.triples()
     first = next(reading)
-    run(company, "CREATE (:Person {id: 3, name: 'Zoe'})")
+    run(
+        company,
+        "MATCH (a:`the firm`) CREATE (:Person {id: 3, name: 'Zoe'})-[:WORKS_AT]->(a)",
+    )
     assert "Zoe" not in {fact.entity for fact in [first, *reading]}
     assert "Zoe" in {fact.entity for fact in source.triples()}
 

@@ -38,7 +38,7 @@ def test_a_pickle_opens_the_same_file(
     chat.kb.upsert([("Project Heron", "office", "Porto")])
     reply = again.invoke(QUESTION)
     assert reply.content == "Porto"
-    assert reply.response_metadata["kb_fingerprint"] == chat.kb.fingerprint
+    assert again.kb.fingerprint == chat.kb.fingerprint
     assert "QX" not in again.invoke("What is the launch code of Aurora?").content
     assert (again.max_tokens, again.tags) == (16, ["x"])
     assert "".join(piece.content for piece in again.stream(QUESTION)) == "Porto"

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    MessageRole,
+    TextBlock,
+    ToolCallBlock,
+)
 
 from kblam.errors import UnsupportedMessageError
 
@@ -17,32 +24,50 @@ _ROLES = {
     MessageRole.ASSISTANT: "assistant",
     MessageRole.CHATBOT: "assistant",
     MessageRole.MODEL: "assistant",
+    MessageRole.TOOL: "tool",
+    MessageRole.FUNCTION: "tool",
 }
 
 
-def to_messages(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """Turn chat messages into ``{"role", "content"}`` mappings.
+def to_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+    """Turn chat messages into ``{"role", "content"}`` mappings, with calls of tools.
 
     Raises:
-        UnsupportedMessageError: There is no message, a role has no counterpart, or a
-            block is not text.
+        UnsupportedMessageError: There is no message, or a block is neither text nor a call.
     """
     if not messages:
         raise UnsupportedMessageError(
             "Expected at least one chat message, got none. Add the user's question."
         )
-    return [{"role": _role(message), "content": _text(message)} for message in messages]
+    names: dict[Any, str] = {}  # of the tools called, by the call's id
+    return [_to_message(message, names) for message in messages]
 
 
-def _role(message: ChatMessage) -> str:
-    try:
-        return _ROLES[message.role]
-    except KeyError:
-        raise UnsupportedMessageError(
-            f"Expected messages from the roles {sorted({role.value for role in _ROLES})}, got "
-            f"{message.role.value!r}. KBLaMLLM does not call tools: pass what a tool returned in "
-            "a user message."
-        ) from None
+def _to_message(message: ChatMessage, names: dict[Any, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"role": _ROLES[message.role], "content": _text(message)}
+    if calls := [block for block in message.blocks if isinstance(block, ToolCallBlock)]:
+        found["tool_calls"] = [_to_call(block) for block in calls]
+        names.update((block.tool_call_id, block.tool_name) for block in calls)
+    if found["role"] == "tool":
+        # What a tool returned says whose call it answers; the call says which tool it was.
+        id_ = message.additional_kwargs.get("tool_call_id")
+        name = message.additional_kwargs.get("name") or names.get(id_)
+        found.update({"tool_call_id": id_} if id_ else {}, **({"name": name} if name else {}))
+    return found
+
+
+def _to_call(block: ToolCallBlock) -> dict[str, Any]:
+    arguments = block.tool_kwargs
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments or "{}")
+        except ValueError as error:
+            raise UnsupportedMessageError(
+                f"Expected the arguments of the tool {block.tool_name!r} as JSON, got "
+                f"{arguments!r:.100}: {error}."
+            ) from error
+    function = {"name": block.tool_name, "arguments": arguments}
+    return {"id": block.tool_call_id, "type": "function", "function": function}
 
 
 def _text(message: ChatMessage) -> str:
@@ -50,7 +75,8 @@ def _text(message: ChatMessage) -> str:
     for block in message.blocks:
         if isinstance(block, TextBlock):
             parts.append(block.text)
-        elif block.block_type != "thinking":  # another model's notes are not part of a turn
+        # Calls stand beside the text; another model's notes are not part of a turn.
+        elif block.block_type not in ("thinking", "tool_call"):
             raise UnsupportedMessageError(
                 f"Expected text in a chat message, got a {type(block).__name__}. "
                 "KBLaMLLM reads text only: remove the block, or describe it in words."

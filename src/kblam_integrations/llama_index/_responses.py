@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import uuid4
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
     CompletionResponse,
     MessageRole,
+    TextBlock,
+    ToolCallBlock,
 )
 from llama_index.core.schema import NodeRelationship, NodeWithScore, RelatedNodeInfo, TextNode
 
 from kblam.answer import Answer, ScoredFact
+from kblam_integrations.llama_index._asking import Piece
 
 __all__ = [
     "chat_response",
@@ -49,29 +54,53 @@ def raw_answer(answer: Answer) -> dict[str, Any]:
     }
 
 
-def completion_response(
-    text: str, answer: Answer | None, delta: str | None = None
-) -> CompletionResponse:
-    """A completion, or a piece of one: ``answer`` is None until the last piece."""
-    raw = None if answer is None else raw_answer(answer)
+def completion_response(piece: Piece, delta: str | None = None) -> CompletionResponse:
+    """A completion, or with a ``delta`` a piece of one."""
+    raw = None if piece.answer is None else raw_answer(piece.answer)
     return CompletionResponse(
-        text=text,
+        text=piece.text,
         delta=delta,
         raw=raw,
         additional_kwargs={} if raw is None else dict(raw["usage"]),
     )
 
 
-def chat_response(text: str, answer: Answer | None, delta: str | None = None) -> ChatResponse:
-    """A chat reply, or a piece of one: ``answer`` is None until the last piece."""
-    raw = None if answer is None else raw_answer(answer)
+def chat_response(piece: Piece, delta: str | None = None) -> ChatResponse:
+    """A chat reply, or with a ``delta`` a piece of one."""
+    raw = None if piece.answer is None else raw_answer(piece.answer)
     return ChatResponse(
-        # Nothing goes into the message's own additional_kwargs: a chat history would keep it,
-        # and LlamaIndex prints it into prompts.
-        message=ChatMessage(role=MessageRole.ASSISTANT, content=text),
+        message=_message(piece),
         delta=delta,
         raw=raw,
         additional_kwargs={} if raw is None else dict(raw["usage"]),
+    )
+
+
+def _message(piece: Piece) -> ChatMessage:
+    if not piece.calls:
+        # Nothing goes into the message's own additional_kwargs: a chat history would keep it,
+        # and LlamaIndex prints it into prompts.
+        return ChatMessage(role=MessageRole.ASSISTANT, content=piece.text)
+    text = [TextBlock(text=piece.text)] if piece.text else []
+    calls = [
+        ToolCallBlock(
+            tool_call_id=f"call_{uuid4().hex[:24]}",
+            tool_name=call.name,
+            tool_kwargs=call.arguments,
+        )
+        for call in piece.calls
+    ]
+    # Where LlamaIndex's programs and chat engines look for calls.
+    told = [
+        {
+            "id": block.tool_call_id,
+            "type": "function",
+            "function": {"name": block.tool_name, "arguments": json.dumps(block.tool_kwargs)},
+        }
+        for block in calls
+    ]
+    return ChatMessage(
+        role=MessageRole.ASSISTANT, blocks=[*text, *calls], additional_kwargs={"tool_calls": told}
     )
 
 

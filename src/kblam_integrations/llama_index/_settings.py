@@ -15,7 +15,7 @@ from llama_index.core.bridge.pydantic import (
     PrivateAttr,
     field_serializer,
 )
-from llama_index.core.llms.llm import LLM
+from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import FieldSerializationInfo, computed_field
 from typing_extensions import Self
 
@@ -42,7 +42,7 @@ _OF_ANSWERS = ("grounding", "refusal", "refusal_threshold")
 _OF_THE_PROCESS = frozenset({"callback_manager", "rate_limiter"})
 
 
-class KnowledgeLLMSettings(LLM):
+class KnowledgeLLMSettings(FunctionCallingLLM):
     """Fields of :class:`~kblam_integrations.llama_index.KBLaMLLM`, which documents them."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -133,7 +133,7 @@ class KnowledgeLLMSettings(LLM):
             context_window=self._kblam.context_window,
             num_output=self.max_new_tokens,
             is_chat_model=True,
-            is_function_calling_model=False,
+            is_function_calling_model=True,
             model_name=self._kblam.model_name,
         )
 

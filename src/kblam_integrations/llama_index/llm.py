@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, closing
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -19,31 +20,18 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
-from kblam.answer import Answer, ScoredFact
-from kblam.config import GenerationOptions
+from kblam.answer import ScoredFact
 from kblam.knowledge import View
 from kblam_integrations._leaving import Leaving
+from kblam_integrations.llama_index._asking import Asked, Piece, pieces_of
 from kblam_integrations.llama_index._background import Worker
-from kblam_integrations.llama_index._messages import to_messages
 from kblam_integrations.llama_index._responses import chat_response, completion_response
-from kblam_integrations.llama_index._settings import KnowledgeLLMSettings
+from kblam_integrations.llama_index._structured import StructuredLLM
 
 __all__ = ["KBLaMLLM"]
 
-_Messages = list[dict[str, str]]
-# The text so far, what is new of it, and the answer once it is complete.
-_Piece = tuple[str, str, Answer | None]
 
-
-class _Asked(NamedTuple):
-    """What one call asks of the model."""
-
-    messages: _Messages
-    options: GenerationOptions
-    view: View | None
-
-
-class KBLaMLLM(KnowledgeLLMSettings):
+class KBLaMLLM(StructuredLLM):
     """A frozen Hugging Face decoder that reads facts as knowledge tokens.
 
     Responses carry ``raw={"usage", "citations", "refused", "finish_reason", "kb_fingerprint",
@@ -81,26 +69,24 @@ class KBLaMLLM(KnowledgeLLMSettings):
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Reply to a conversation."""
-        answer = self._ask(self._asked(to_messages(messages), kwargs))
-        return chat_response(answer.text, answer)
+        return chat_response(self._ask(self._asked(messages, kwargs)))
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Reply to a conversation piece by piece."""
-        return self._stream_chat(self._asked(to_messages(messages), kwargs))
+        return self._stream_chat(self._asked(messages, kwargs))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Reply to a conversation while the event loop stays free."""
-        answer = await self._aask(self._asked(to_messages(messages), kwargs))
-        return chat_response(answer.text, answer)
+        return chat_response(await self._aask(self._asked(messages, kwargs)))
 
     @llm_chat_callback()
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """Reply piece by piece while the event loop stays free."""
-        asked, left = self._asked(to_messages(messages), kwargs), Leaving()
+        asked, left = self._asked(messages, kwargs), Leaving()
         return self._worker.iterate(partial(self._stream_chat, asked, left), left)
 
     # -- complete ------------------------------------------------------------------------------
@@ -108,30 +94,29 @@ class KBLaMLLM(KnowledgeLLMSettings):
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Reply to a prompt, which is one user message."""
-        answer = self._ask(self._asked(self._as_messages(prompt, formatted), kwargs))
-        return completion_response(answer.text, answer)
+        return completion_response(self._ask(self._asked_to_complete(prompt, formatted, kwargs)))
 
     @llm_completion_callback()
     def stream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
         """Reply to a prompt piece by piece."""
-        return self._stream_complete(self._asked(self._as_messages(prompt, formatted), kwargs))
+        return self._stream_complete(self._asked_to_complete(prompt, formatted, kwargs))
 
     @llm_completion_callback()
     async def acomplete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponse:
         """Reply to a prompt while the event loop stays free."""
-        answer = await self._aask(self._asked(self._as_messages(prompt, formatted), kwargs))
-        return completion_response(answer.text, answer)
+        asked = self._asked_to_complete(prompt, formatted, kwargs)
+        return completion_response(await self._aask(asked))
 
     @llm_completion_callback()
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         """Reply to a prompt piece by piece while the event loop stays free."""
-        asked, left = self._asked(self._as_messages(prompt, formatted), kwargs), Leaving()
+        asked, left = self._asked_to_complete(prompt, formatted, kwargs), Leaving()
         return self._worker.iterate(partial(self._stream_complete, asked, left), left)
 
     # -- select --------------------------------------------------------------------------------
@@ -153,46 +138,35 @@ class KBLaMLLM(KnowledgeLLMSettings):
 
     # -- underneath ----------------------------------------------------------------------------
 
-    def _as_messages(self, prompt: str, formatted: bool) -> _Messages:
+    def _asked_to_complete(
+        self, prompt: str, formatted: bool, arguments: Mapping[str, Any]
+    ) -> Asked:
         # The chat template is the tokenizer's; completion_to_prompt may word the message.
         if not formatted and self.completion_to_prompt is not None:
             prompt = self.completion_to_prompt(prompt)
-        return [{"role": "user", "content": prompt}]
+        # A completion is text: it can call no tool, and knows no arguments for it.
+        return Asked([{"role": "user", "content": prompt}], *self._of_call(arguments))
 
-    def _asked(self, messages: _Messages, arguments: Mapping[str, Any]) -> _Asked:
-        # Read when the call is made, also where the answer is generated later.
-        options, view = self._of_call(arguments)
-        return _Asked(messages, options, view)
+    def _ask(self, asked: Asked) -> Piece:
+        (last,) = deque(pieces_of(self._kblam, asked), maxlen=1)
+        return last
 
-    def _ask(self, asked: _Asked) -> Answer:
-        return self._kblam.ask(asked.messages, asked.options, view=asked.view)
-
-    async def _aask(self, asked: _Asked) -> Answer:
+    async def _aask(self, asked: Asked) -> Piece:
         # Streamed, because a stream can be ended: who cancels this call, ends the generation.
-        last: _Piece = ("", "", None)
+        last = Piece("", "")
         left = Leaving()
-        async with aclosing(self._worker.iterate(partial(self._pieces, asked, left), left)) as all_:
-            async for piece in all_:
+        pieces = self._worker.iterate(partial(pieces_of, self._kblam, asked, left), left)
+        async with aclosing(pieces):
+            async for piece in pieces:
                 last = piece
-        return cast("Answer", last[2])
+        return last
 
-    def _pieces(self, asked: _Asked, left: Leaving | None = None) -> Generator[_Piece, None, None]:
-        text = ""
-        with closing(self._kblam.stream(asked.messages, asked.options, view=asked.view)) as stream:
-            if left is not None:
-                left.then(stream.close)
-            for delta in stream:
-                text += delta
-                yield text, delta, None
-            if stream.finished:  # else everybody has left
-                yield stream.answer.text, "", stream.answer
+    def _stream_chat(self, asked: Asked, left: Leaving | None = None) -> ChatResponseGen:
+        with closing(pieces_of(self._kblam, asked, left)) as pieces:
+            for piece in pieces:
+                yield chat_response(piece, piece.delta)
 
-    def _stream_chat(self, asked: _Asked, left: Leaving | None = None) -> ChatResponseGen:
-        with closing(self._pieces(asked, left)) as pieces:
-            for text, delta, answer in pieces:
-                yield chat_response(text, answer, delta)
-
-    def _stream_complete(self, asked: _Asked, left: Leaving | None = None) -> CompletionResponseGen:
-        with closing(self._pieces(asked, left)) as pieces:
-            for text, delta, answer in pieces:
-                yield completion_response(text, answer, delta)
+    def _stream_complete(self, asked: Asked, left: Leaving | None = None) -> CompletionResponseGen:
+        with closing(pieces_of(self._kblam, asked, left)) as pieces:
+            for piece in pieces:
+                yield completion_response(piece, piece.delta)

@@ -17,6 +17,7 @@ SCRIPTS = {
     "update_a_fact.py": ["555-1444", "777-9000", "cannot find"],
     "langchain_agent.py": ["Ines Okafor", "Tampere", "calls get_weather with {'city': 'Paris'}"],
     "langchain_chain.py": ["+358 55 0142 77", "Benjamin Smith", "Tampere"],
+    "llama_index_agent.py": ["Mirela Osei", "find_budget", "48200"],
     "llama_index_engine.py": ["Ghent", "Ines Okafor"],
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from llama_index.core import PromptTemplate, Settings
+from llama_index.core.base.llms.types import ToolCallBlock
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import LLM, ChatMessage, ImageBlock, MessageRole, TextBlock
@@ -43,7 +44,7 @@ def test_metadata(llm: KBLaMLLM, weights: dict[str, str]) -> None:
     assert isinstance(llm, LLM)
     metadata = llm.metadata
     assert metadata.is_chat_model
-    assert not metadata.is_function_calling_model
+    assert metadata.is_function_calling_model
     assert metadata.model_name == weights["model"]
     assert metadata.context_window == 1024
     assert metadata.num_output == 8
@@ -149,8 +150,11 @@ def test_messages_that_cannot_be_read(llm: KBLaMLLM) -> None:
     image = ChatMessage(role=MessageRole.USER, blocks=[ImageBlock(url="http://localhost/a.png")])
     with pytest.raises(UnsupportedMessageError, match="ImageBlock"):
         llm.chat([image])
-    with pytest.raises(UnsupportedMessageError, match="'tool'"):
+    with pytest.raises(ConfigError, match="question"):
         llm.chat([ChatMessage(role=MessageRole.TOOL, content="42")])
+    call = ToolCallBlock(tool_name="add", tool_kwargs="{broken")
+    with pytest.raises(UnsupportedMessageError, match="'add'"):
+        llm.chat([*ask(), ChatMessage(role=MessageRole.ASSISTANT, blocks=[call])])
     with pytest.raises(UnsupportedMessageError, match="at least one"):
         llm.chat([])
     with pytest.raises(KBLaMError, match="empty"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from typing import Any, TypeVar
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
@@ -147,9 +147,10 @@ class StructuredLLM(ToolCallingLLM):
         """The messages of a call that fills a class, and its arguments."""
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         given = {k: v for k, v in (llm_kwargs or {}).items() if k not in _OF_PROGRAMS}
-        form = OutputConstraint.json_schema(output_cls.model_json_schema())
+        schema = output_cls.model_json_schema()
+        form = OutputConstraint.json_schema(schema)
         # Stop strings would cut it short.
-        return messages, {**given, "constraint": form, "stop": ()}
+        return _told(messages, schema), {**given, "constraint": form, "stop": ()}
 
 
 class _Filling:
@@ -173,6 +174,16 @@ class _Filling:
     def end(self) -> None:
         """Say that it is complete."""
         _dispatcher.event(LLMStructuredPredictEndEvent(output=self._last))
+
+
+def _told(messages: list[ChatMessage], schema: dict[str, Any]) -> list[ChatMessage]:
+    """A conversation whose system message says what is wanted: unprepared, a model rambles."""
+    text = f"Reply in JSON with these properties: {', '.join(schema.get('properties', ()))}."
+    if messages and messages[0].role is MessageRole.SYSTEM:
+        said, messages = f"{messages[0].content}\n\n{text}", messages[1:]
+    else:
+        said = text
+    return [ChatMessage(role=MessageRole.SYSTEM, content=said), *messages]
 
 
 def _started(

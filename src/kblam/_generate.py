@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -32,6 +33,9 @@ from kblam.decoder.watch import GenerationWatch
 from kblam.encoding import CachedEmbedder, encode_or_zero, guessed_without_name
 
 __all__ = ["Generation"]
+
+# In JSON of one line, the quotation mark after a colon or among a list's items.
+_OPENED = re.compile(r'[:\[] ?"\Z')
 
 
 class Generation:
@@ -149,6 +153,7 @@ class Generation:
                 partial(self._facts.lookup, in_json=form is not None and form.is_json),
                 prompts.input_ids.shape[1],
                 self._continuations,
+                self._opens_value if form is not None and form.is_json else None,
             )
             processors.append(self._copy)
         processors.extend(held)
@@ -175,6 +180,10 @@ class Generation:
     def _room(self, length: int) -> int:
         """How many tokens an answer may have after a prompt of that many."""
         return min(self._request.options.max_new_tokens, self._engine.context - length)
+
+    def _opens_value(self, text: tuple[int, ...]) -> bool:
+        """Whether these tokens of JSON end where a string begins that is no name of a property."""
+        return _OPENED.search(str(self._engine.tokenizer.decode(list(text)))) is not None
 
     @property
     def _continuations(self) -> Tensor:

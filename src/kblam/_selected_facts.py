@@ -54,13 +54,20 @@ class SelectedFacts:
         return self.found
 
     def lookup(self, selection: Selection, *, in_json: bool = False) -> SpanLookup:
-        """The texts that each prompt may copy, with the escapes of a JSON string where wanted."""
+        """The texts that each prompt may copy.
+
+        Args:
+            selection: What the prompts selected.
+            in_json: Copy values only, with the escapes of a JSON string.
+        """
         assert self._engine.decoder is not None
         parts = self._engine.decoder.adapter.config.copied
         tokens = self._engine.span_tokens
         texts = [
             [
-                tokens(_text(fact, part, in_json)) if fact else _NOTHING
+                tokens(_text(fact, part, in_json))
+                if fact and (part == "value" or not in_json)
+                else _NOTHING
                 for fact in row
                 for part in parts
             ]

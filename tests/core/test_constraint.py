@@ -233,3 +233,25 @@ def test_facts_fill_a_form() -> None:
     )
     assert fill("Where was Ada Lovelace born?", "place", "string") == ("London", ["London"])
     assert fill("What is the budget of Aurora?", "budget", "integer") == (48200, ["48200 euros"])
+    # What the property is called matters little: a value is wanted, and there is one.
+    assert fill("What is the birthplace of Ada Lovelace?", "value", "string")[0] == "London"
+    assert fill("Tell me the budget of Aurora.", "answer", "string")[0] == "48200 euros"
+
+
+@pytest.mark.weights
+def test_several_facts_fill_a_form() -> None:
+    model = KBLaM.from_pretrained().attach(
+        [
+            ("Aurora", "launch code", "QX-7719"),
+            ("Aurora", "project lead", "Mirela Osei"),
+            ("Borealis", "project lead", "Tomas Lindqvist"),
+        ]
+    )
+    schema = {
+        "type": "object",
+        "properties": {"launch_code": {"type": "string"}, "project_lead": {"type": "string"}},
+        "required": ["launch_code", "project_lead"],
+    }
+    answer = model.ask("Describe Aurora.", held(OutputConstraint.json_schema(schema)))
+    assert json.loads(answer.text) == {"launch_code": "QX-7719", "project_lead": "Mirela Osei"}
+    assert [citation.fact.value for citation in answer.citations] == ["QX-7719", "Mirela Osei"]

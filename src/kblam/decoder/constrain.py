@@ -39,6 +39,8 @@ class GrammarTokenizer:
     Attributes:
         tokens: As llguidance reads it.
         quotes: True on tokens that begin with a quotation mark, (V,).
+        marks: A quotation mark as a token, and True on tokens that begin with it, (V,); the same
+            for one after a space, if that is a token.
 
     Raises:
         ConstraintError: The tokenizer is not one of the ``tokenizers`` library, or nothing ends
@@ -66,8 +68,15 @@ class GrammarTokenizer:
                 f"Expected a fast tokenizer to constrain answers with, got a "
                 f"{type(tokenizer).__name__}: {error}."
             ) from error
-        begins = (self.tokens.decode_bytes([token]).startswith(b'"') for token in range(vocabulary))
-        self.quotes = torch.tensor(list(begins))
+        texts = [self.tokens.decode_bytes([token]) for token in range(vocabulary)]
+        self.quotes = torch.tensor([text.startswith(b'"') for text in texts])
+        # A model writes a space before the mark or not, as its texts have it.
+        spaced = torch.tensor([text.startswith(b' "') for text in texts])
+        self.marks = [
+            (texts.index(mark), begins)
+            for mark, begins in ((b'"', self.quotes), (b' "', spaced))
+            if mark in texts
+        ]
 
 
 class ConstraintProcessor(LogitsProcessor):
@@ -97,7 +106,7 @@ class ConstraintProcessor(LogitsProcessor):
         self._budget = max_new_tokens
         self._ends = frozenset(tokenizer.tokens.eos_tokens)
         self._closing = _Closing(tokenizer.tokens)
-        self._quotes = tokenizer.quotes
+        self._marks = tokenizer.marks
         start = LLMatcher(tokenizer.tokens, grammar)
         if start.is_error():
             raise ConstraintError(f"No answer can be held to this form: {start.get_error():.500}")
@@ -125,23 +134,30 @@ class ConstraintProcessor(LogitsProcessor):
                 continue
             allowed = self._allowed(state, self._budget - len(text), scores[row])
             shown = torch.from_numpy(allowed)[: scores.shape[1]].to(scores.device)
-            rows.append(self._quoted(scores[row], shown).masked_fill(~shown, -torch.inf))
+            scored, shown = self._marked(scores[row], shown)
+            rows.append(scored.masked_fill(~shown, -torch.inf))
         return torch.stack(rows)
 
-    def _quoted(self, scores: Tensor, allowed: Tensor) -> Tensor:
+    def _marked(self, scores: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
         """Count tokens that begin with a quotation mark for the mark alone.
 
         A model that wants to end a string may want to write what follows in the same token. If
-        that is not what may follow, the string is to end all the same.
+        that is not what may follow, the string is to end all the same. And where a string
+        begins, it begins with the mark: a token of two signs, '"}' say, would be the end of an
+        empty string in most texts, and is no sign of what the string should hold.
         """
-        mark = self._closing.quote
-        if not allowed[mark]:
-            return scores
-        merged = self._quotes.to(allowed.device) & ~allowed
-        merged[mark] = True
-        scores = scores.clone()
-        scores[mark] = scores[merged].logsumexp(0)
-        return scores
+        scores, allowed = scores.clone(), allowed.clone()
+        inside = bool(allowed[self._closing.quote] & allowed[self._closing.letter])
+        for mark, begins in self._marks:
+            if not allowed[mark]:
+                continue
+            begins = begins.to(allowed.device)
+            merged = begins & ~allowed if inside else begins.clone()
+            merged[mark] = True
+            scores[mark] = scores[merged].logsumexp(0)
+            allowed &= ~merged
+            allowed[mark] = True
+        return scores, allowed
 
     def _follow(self, text: tuple[int, ...]) -> LLMatcher | None:
         """Return the state after a text, None after one that has ended or was refused."""
@@ -188,7 +204,7 @@ class _Closing:
         quote, brace, bracket, letter = (
             tokenizer.tokenize_str(text)[0] for text in ('"', "}", "]", "a")
         )
-        self.quote, self._letter = quote, letter
+        self.quote, self.letter = quote, letter
         self._closers = (brace, bracket, quote)
 
     def way(self, state: LLMatcher, longest: int) -> list[int] | None:
@@ -215,7 +231,7 @@ class _Closing:
         return None
 
     def _choose(self, allowed: npt.NDArray[np.bool_]) -> int:
-        if allowed[self.quote] and allowed[self._letter]:
+        if allowed[self.quote] and allowed[self.letter]:
             return self.quote  # inside a string, where brackets are text
         for token in self._closers:
             if allowed[token]:

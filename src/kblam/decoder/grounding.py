@@ -34,6 +34,8 @@ __all__ = ["CopiedSpan", "CopyProcessor"]
 
 _MAX_STATES = 16
 _SMALLEST = 1e-12
+# The gate where a form asks for a value: what is in no fact can still be written.
+_OPEN = 0.97
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class CopyProcessor(LogitsProcessor):
         prompt_length: Tokens of the padded prompt.
         continuations: True on tokens that go on with a word, (V,): none may follow a value that
             ends in one ("Tampere" must not become "Tampereville"). None forbids nothing.
+        opens_value: Tells of the tokens written so far whether a value is all that can follow, as
+            in a form to be filled in. There the gate stands open as far as the facts answer.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class CopyProcessor(LogitsProcessor):
         lookup: Callable[[Selection], SpanLookup],
         prompt_length: int,
         continuations: Tensor | None = None,
+        opens_value: Callable[[tuple[int, ...]], bool] | None = None,
     ) -> None:
         self._session = session
         self._head = head
@@ -117,6 +122,7 @@ class CopyProcessor(LogitsProcessor):
         self._lookup: SpanLookup | None = None
         self._prompt_length = prompt_length
         self._continuations = continuations
+        self._opens_value = opens_value
         self._steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
         self._seen: dict[tuple[int, tuple[int, ...]], list[_State]] = {}
         self.reading: list[list[float]] = []
@@ -139,6 +145,11 @@ class CopyProcessor(LogitsProcessor):
         groups = [self._texts.row(index, batch) for index in range(batch)]
         states = [self._follow(g, text) for g, text in zip(groups, texts, strict=True)]
         gates, pointers = self._point(states, batch)
+        if self._opens_value is not None:
+            answered = 1.0 - rows(self._session_none(), batch).exp()
+            for index, text in enumerate(texts):
+                if self._opens_value(text):
+                    gates[index] = max(gates[index], _OPEN * float(answered[index]))
         mixed = torch.empty_like(probs)
         steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
         for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
@@ -158,6 +169,10 @@ class CopyProcessor(LogitsProcessor):
         # A step follows from the one before: older ones are never asked for again.
         self._steps = steps
         return mixed.to(scores.dtype)
+
+    def _session_none(self) -> Tensor:
+        assert self._session.selection is not None
+        return self._session.selection.log_none
 
     def _after_word(self, states: list[_State], probs: Tensor) -> Tensor:
         """The probabilities (V,) without tokens that would go on with a finished value."""

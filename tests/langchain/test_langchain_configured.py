@@ -135,7 +135,7 @@ class TestViews:
         ):
             assert say(model, HERON, seeing(entity=["Aurora", "Project Heron"])) == "Ljubljana"
             assert say(model, AURORA, seeing(team="red")) == chat.kblam.refusal
-            assert say(model, AURORA, seeing()) != "QX-7719"
+            assert say(model, AURORA, {"configurable": {"kb_view": None}}) != "QX-7719"
 
     def test_of_two_views_both_hold(self, chat: KBLaMChat) -> None:
         reply = chat.invoke(AURORA, seeing(team="red"), view={"entity": "Project Heron"})
@@ -172,7 +172,7 @@ class TestViews:
         config = {"configurable": {"length": 9}}
         assert tuned.invoke(AURORA, config).content == chat.kblam.refusal
 
-    @pytest.mark.parametrize("view", ["red", ["Aurora"], 3, {3: "red"}])
+    @pytest.mark.parametrize("view", ["red", ["Aurora"], 3, {3: "red"}, {}])
     def test_a_malformed_view_is_an_error(self, chat: KBLaMChat, view: Any) -> None:
         config = {"configurable": {"kb_view": view}}
         wrong = (ConfigError, FactError)

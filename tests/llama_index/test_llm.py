@@ -187,6 +187,12 @@ def test_a_change_of_the_facts_is_seen_by_the_next_call(weights: dict[str, str])
     assert before["kb_fingerprint"] != after["kb_fingerprint"]
 
 
+def test_facts_are_not_shown_with_the_settings(weights: dict[str, str]) -> None:
+    shown = repr(KBLaMLLM(kb=[("Aurora", "launch code", "QX-7719")], **weights))
+    assert "kblam" in shown.lower()
+    assert "QX-7719" not in shown
+
+
 def test_other_facts_on_the_same_weights(llm: KBLaMLLM) -> None:
     llm.callback_manager = CallbackManager([])
     other = llm.with_kb([("Aurora", "launch code", "ZZ-1")], max_new_tokens=3)

@@ -132,11 +132,14 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
                 "Pass kb=..., or leave the view out."
             )
         try:
+            if not view:
+                raise TypeError  # a filter that was left empty by mistake would show everything
             return store.view(**view)
         except TypeError as error:
             raise ConfigError(
                 "Expected a view of the store, or a mapping of what to filter by, as in "
-                f"{{'entity': ['Ada Lovelace'], 'team': 'red'}}, got {view!r:.200}."
+                f"{{'entity': ['Ada Lovelace'], 'team': 'red'}}, got {view!r:.200}. None is "
+                "every fact that the model may read."
             ) from error
 
     def _narrowed(self, *given: Any) -> View | None:

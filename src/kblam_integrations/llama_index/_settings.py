@@ -47,7 +47,10 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-    kb: Any = Field(default=None, description="The facts: a store, a graph, a path or triples.")
+    # Not shown: facts that a view hides, or an address with a password.
+    kb: Any = Field(
+        default=None, repr=False, description="The facts: a store, a graph, a path or triples."
+    )
     model: Any = Field(
         default=DEFAULT_BASE,
         description="Name or folder of the base model, or one that is loaded, or a KBLaM.",

@@ -36,6 +36,7 @@ __all__ = ["Generation"]
 
 # In JSON of one line, the quotation mark after a colon or among a list's items.
 _OPENED = re.compile(r'[:\[] ?"\Z')
+_OPENING = 4  # tokens that it may take
 
 
 class Generation:
@@ -183,7 +184,8 @@ class Generation:
 
     def _opens_value(self, text: tuple[int, ...]) -> bool:
         """Whether these tokens of JSON end where a string begins that is no name of a property."""
-        return _OPENED.search(str(self._engine.tokenizer.decode(list(text)))) is not None
+        ending = str(self._engine.tokenizer.decode(list(text[-_OPENING:])))
+        return _OPENED.search(ending) is not None
 
     @property
     def _continuations(self) -> Tensor:

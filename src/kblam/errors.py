@@ -27,6 +27,7 @@ the store holds, because the caller chose that.
 from __future__ import annotations
 
 import importlib
+import re
 from types import ModuleType
 
 __all__ = [
@@ -49,7 +50,11 @@ __all__ = [
     "UnsupportedSourceError",
     "WeightsNotFoundError",
     "require",
+    "without_credentials",
 ]
+
+# User and password of an address; a password may hold an @.
+_USERINFO = re.compile(r"(?<=//)[^/\s]*@")
 
 
 class KBLaMError(Exception):
@@ -122,6 +127,11 @@ class GenerationTimeoutError(KBLaMError, TimeoutError):
 
 class StaleFactsWarning(UserWarning):
     """The source of a store cannot be read, and the store answers from what it holds."""
+
+
+def without_credentials(text: str) -> str:
+    """Return a message of others without what stands before the host of an address in it."""
+    return _USERINFO.sub("***@", text)
 
 
 def require(module: str, *, extra: str) -> ModuleType:

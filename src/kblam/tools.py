@@ -10,14 +10,17 @@ from typing import Any
 
 from kblam.errors import ConfigError
 
-__all__ = ["InvalidToolCall", "Tool", "ToolCall", "parse_tool_calls", "tool_names"]
+__all__ = ["CALL_MARKERS", "InvalidToolCall", "Tool", "ToolCall", "parse_tool_calls", "tool_names"]
 
 # As OpenAI describes one: {"type": "function", "function": {"name", "description", "parameters"}}.
 Tool = Mapping[str, Any]
 
 # What model families write around a call: Hermes, Qwen and SmolLM; Mistral; Llama.
 _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+_TAG = "<tool_call>"
 _MARKERS = ("[TOOL_CALLS]", "<|python_tag|>")
+# What a call stands behind where it is not the whole answer.
+CALL_MARKERS = (_TAG, *_MARKERS)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def parse_tool_calls(
     known = tool_names(tools)
     if not known:
         return text, [], []
-    if "<tool_call>" in text:
+    if _TAG in text:
         written = [found.group(1) for found in _TAGGED.finditer(text)]
         return _sorted(_TAGGED.sub("", text).strip(), written, known)
     for marker in _MARKERS:

@@ -36,7 +36,7 @@ def expect_store_name(path: Path, command: str) -> None:
     """
     if path.suffix.lower() not in STORE_SUFFIXES:
         raise ConfigError(
-            f"Expected the store's name to end in {' or '.join(STORE_SUFFIXES)}, "
+            f"Expected the store's name, the last one, to end in {' or '.join(STORE_SUFFIXES)}, "
             f"got {path.name!r}. Use, for example: {command} {path.stem}.db"
         )
 

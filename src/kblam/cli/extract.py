@@ -14,7 +14,7 @@ from rich.text import Text
 
 from kblam.cli._console import errors, results
 from kblam.cli._models import BaseModelOption, DeviceOption
-from kblam.cli._stores import STORE_SUFFIXES
+from kblam.cli._stores import expect_store_name
 from kblam.errors import ConfigError
 from kblam.knowledge import KnowledgeStore
 
@@ -64,11 +64,7 @@ def extract(
     device: DeviceOption = None,
 ) -> None:
     """Extract facts from texts, with the place where each is stated."""
-    if store.suffix.lower() not in STORE_SUFFIXES:
-        raise ConfigError(
-            f"Expected the store's name, the last one, to end in {' or '.join(STORE_SUFFIXES)}, "
-            f"got {store.name!r}. Use, for example: kblam extract {documents[0]} {store.stem}.db"
-        )
+    expect_store_name(store, f"kblam extract {documents[0]}")
     from kblam.extraction import FactExtractor, ResolutionOptions
 
     options = ResolutionOptions(threshold=threshold, single_valued=single_valued) if merge else None

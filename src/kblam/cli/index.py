@@ -11,6 +11,13 @@ import typer
 from rich.text import Text
 
 from kblam.cli._console import results
+from kblam.cli._options import (
+    EntityColumn,
+    FactEncoderOption,
+    PropertyColumn,
+    ValueColumn,
+    fact_encoder,
+)
 from kblam.cli._stores import expect_store_name, open_source
 from kblam.knowledge import KnowledgeStore
 
@@ -28,18 +35,10 @@ def index(
     encode: Annotated[
         bool, typer.Option(help="Embed the facts now; else the first question does.")
     ] = True,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder or name of the sentence encoder. The default is all-MiniLM-L6-v2.",
-            show_default=False,
-        ),
-    ] = None,
-    entity: Annotated[str, typer.Option(help="Column of the entity, for .csv.")] = "entity",
-    property_: Annotated[
-        str, typer.Option("--property", help="Column of the property, for .csv.")
-    ] = "property",
-    value: Annotated[str, typer.Option(help="Column of the value, for .csv.")] = "value",
+    encoder: FactEncoderOption = None,
+    entity: EntityColumn = "entity",
+    property_: PropertyColumn = "property",
+    value: ValueColumn = "value",
 ) -> None:
     """Read facts into a knowledge store and embed them."""
     expect_store_name(store, f"kblam index {source}")
@@ -50,14 +49,7 @@ def index(
             opened.enter_context(facts)
         knowledge = opened.enter_context(KnowledgeStore(store))
         added = knowledge.add(facts, progress=True)
-        embedded = _embed(knowledge, encoder) if encode else 0
+        embedded = knowledge.encode(fact_encoder(encoder), progress=True) if encode else 0
         line = f"{len(knowledge):,} facts, {added:,} new, {embedded:,} embedded"
     seconds = time.perf_counter() - started
     results.print(Text(f"{store}: {line}, {seconds:.1f} s"), soft_wrap=True)
-
-
-def _embed(knowledge: KnowledgeStore, encoder: str | None) -> int:
-    from kblam.encoding import SentenceEncoder
-    from kblam.weights import DEFAULT_ENCODER
-
-    return knowledge.encode(SentenceEncoder(encoder or DEFAULT_ENCODER), progress=True)

@@ -50,8 +50,8 @@ def inspect(
         results.print_json(json.dumps(summary))
         return
     _print_summary(summary, limit)
-    for line in str(report).splitlines()[2:]:  # what the tables do not show
-        results.print(Text(line))
+    for name, text in report.oddities():  # the tables show the rest
+        results.print(Text(f"{name}: {text}"))
     if check is not None:
         results.print(Text(str(check)))
 

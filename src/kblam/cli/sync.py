@@ -12,8 +12,15 @@ import typer
 from rich.text import Text
 
 from kblam.cli._console import errors, results
+from kblam.cli._options import (
+    EntityColumn,
+    FactEncoderOption,
+    PropertyColumn,
+    ValueColumn,
+    fact_encoder,
+)
 from kblam.cli._stores import expect_store_name, open_source
-from kblam.knowledge import Following, KnowledgeStore, SyncReport, TextEmbedder, TripleSource
+from kblam.knowledge import Following, KnowledgeStore, SyncReport, TripleSource
 
 __all__ = ["sync"]
 
@@ -38,21 +45,13 @@ def sync(
     encode: Annotated[
         bool, typer.Option(help="Embed what is new now; else the first question does.")
     ] = True,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder or name of the sentence encoder. The default is all-MiniLM-L6-v2.",
-            show_default=False,
-        ),
-    ] = None,
+    encoder: FactEncoderOption = None,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Empty STORE where SOURCE gives no facts.")
     ] = False,
-    entity: Annotated[str, typer.Option(help="Column of the entity, for .csv.")] = "entity",
-    property_: Annotated[
-        str, typer.Option("--property", help="Column of the property, for .csv.")
-    ] = "property",
-    value: Annotated[str, typer.Option(help="Column of the value, for .csv.")] = "value",
+    entity: EntityColumn = "entity",
+    property_: PropertyColumn = "property",
+    value: ValueColumn = "value",
 ) -> None:
     """Make a knowledge store say what a source says, no more and no less.
 
@@ -64,7 +63,7 @@ def sync(
         if isinstance(facts, KnowledgeStore):
             opened.enter_context(facts)
             facts = facts.source or facts
-        embedder = _encoder(encoder) if encode else None
+        embedder = fact_encoder(encoder) if encode else None
         knowledge = opened.enter_context(KnowledgeStore(store))
         started = time.perf_counter()
         pause = math.inf if every is None else every
@@ -73,13 +72,6 @@ def sync(
         _tell(knowledge, report, f", {time.perf_counter() - started:.1f} s")
         if every is not None:
             _watch(knowledge, seen)
-
-
-def _encoder(name: str | None) -> TextEmbedder:
-    from kblam.encoding import SentenceEncoder
-    from kblam.weights import DEFAULT_ENCODER
-
-    return SentenceEncoder(name or DEFAULT_ENCODER)
 
 
 def _watch(store: KnowledgeStore, seen: Following) -> None:

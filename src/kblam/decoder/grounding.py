@@ -146,7 +146,8 @@ class CopyProcessor(LogitsProcessor):
         states = [self._follow(g, text) for g, text in zip(groups, texts, strict=True)]
         gates, pointers = self._point(states, batch)
         if self._opens_value is not None:
-            answered = 1.0 - rows(self._session_none(), batch).exp()
+            assert self._session.selection is not None  # or nothing could be pointed at
+            answered = 1.0 - rows(self._session.selection.log_none, batch).exp()
             for index, text in enumerate(texts):
                 if self._opens_value(text):
                     gates[index] = max(gates[index], _OPEN * float(answered[index]))
@@ -169,10 +170,6 @@ class CopyProcessor(LogitsProcessor):
         # A step follows from the one before: older ones are never asked for again.
         self._steps = steps
         return mixed.to(scores.dtype)
-
-    def _session_none(self) -> Tensor:
-        assert self._session.selection is not None
-        return self._session.selection.log_none
 
     def _after_word(self, states: list[_State], probs: Tensor) -> Tensor:
         """The probabilities (V,) without tokens that would go on with a finished value."""

@@ -11,6 +11,7 @@ from kblam.knowledge._database import Database
 from kblam.knowledge._encode import ADVANCE, INSERT_VECTOR, checked, encoder_number
 from kblam.knowledge._rows import State, text_hash
 from kblam.knowledge._stage import Stage, Stopped
+from kblam.knowledge._vector_rows import SOME_EMBEDDINGS
 from kblam.knowledge.protocols import TextEmbedder
 from kblam.knowledge.triple import Triple
 
@@ -18,10 +19,6 @@ __all__ = ["embed_ahead", "write_vectors"]
 
 # Facts embedded at a time: whoever asks meanwhile waits for the encoder no longer than that.
 _BATCH = 64
-_HELD = """
-SELECT text, vector FROM embeddings
-WHERE text IN (SELECT value FROM json_each(:texts)) AND encoder = :encoder
-"""
 
 
 def embed_ahead(
@@ -58,7 +55,7 @@ def embed_ahead(
         texts = {text_hash(text): text for pair in pairs for text in pair}
         with database.read() as connection:
             parameters = {"texts": json.dumps(list(texts)), "encoder": encoder}
-            held = dict(connection.execute(_HELD, parameters).fetchall())
+            held = dict(connection.execute(SOME_EMBEDDINGS, parameters).fetchall())
         missing = {hashed: text for hashed, text in texts.items() if hashed not in held}
         lacking += sum(not missing.keys().isdisjoint(map(text_hash, pair)) for pair in pairs)
         if missing:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from html import escape
-from itertools import islice
 from pathlib import Path
 
 from kblam import _html
@@ -14,8 +12,10 @@ from kblam.knowledge import _rows
 from kblam.knowledge._change import Change
 from kblam.knowledge._check import check_store
 from kblam.knowledge._database import Database
+from kblam.knowledge._preview import preview
 from kblam.knowledge._snapshot import Snapshot, snapshot_of
 from kblam.knowledge._view_facts import ViewFacts, read_views
+from kblam.knowledge._view_summary import ViewSummaries
 from kblam.knowledge.protocols import SourceChanges
 from kblam.knowledge.report import StoreReport, report
 from kblam.knowledge.triple import Fact
@@ -25,9 +25,6 @@ from kblam.knowledge.view import VIEW_CLAUSE, Choice, View, view_parameters
 __all__ = ["StoreReader"]
 
 _PAGE = 1000
-# Of the preview for notebooks: facts, and characters of a value.
-_SHOWN = 10
-_LONGEST = 200
 _SEARCH = f"""
 SELECT {_rows.COLUMNS} FROM facts
 WHERE (:entity IS NULL OR entity = :entity) AND (:property IS NULL OR property = :property)
@@ -49,6 +46,7 @@ class StoreReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._summaries = ViewSummaries(database)
 
     @property
     def path(self) -> Path | None:
@@ -99,14 +97,10 @@ class StoreReader:
 
     def count(self, view: View | None = None) -> int:
         """Return how many facts a view has."""
+        if view is not None:
+            return self._summaries.of(view).count
         with self._database.read() as connection:
-            if view is None:
-                row = connection.execute("SELECT count(*) FROM facts").fetchone()
-            else:
-                row = connection.execute(
-                    f"SELECT count(*) FROM facts WHERE {VIEW_CLAUSE}", view_parameters(view)
-                ).fetchone()
-        count: int = row[0]
+            count: int = connection.execute("SELECT count(*) FROM facts").fetchone()[0]
         return count
 
     def search(
@@ -171,6 +165,14 @@ class StoreReader:
         """
         with self._database.read() as connection:
             return _rows.read_state(connection).fingerprint
+
+    def fingerprint_of(self, view: View | None) -> str:
+        """The fingerprint of what a view shows; of the store if it is None.
+
+        It changes whenever these facts do. What the view hides has no part in it, so that it may
+        be told to whoever has the view.
+        """
+        return self.fingerprint if view is None else self._summaries.of(view).fingerprint
 
     @property
     def sequence(self) -> int:
@@ -253,15 +255,7 @@ class StoreReader:
         """For notebooks: how many facts, and the first of them."""
         if self._database.closed:
             return _html.note(repr(self))
-        shown = islice(self.facts(), _SHOWN)
-        rows = [(escape(f.entity), escape(f.property), escape(_cut(f.value))) for f in shown]
-        count = len(self)
-        more = f"and {count - _SHOWN:,} more" if count > _SHOWN else ""
-        return _html.box(
-            escape(f"{count:,} facts in {self.path or 'memory'}"),
-            _html.table(rows, header=("entity", "property", "value")) if rows else "",
-            _html.note(more) if more else "",
-        )
+        return preview(self.facts(), len(self), str(self.path or "memory"))
 
     def vectors(
         self, encoder: str, view: View | None = None, previous: FactVectors | None = None
@@ -292,7 +286,3 @@ class StoreReader:
         are given. Beside the views wanted, what was held and could be followed is returned.
         """
         return read_views(self._database, encoder, views, previous, held or {})
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

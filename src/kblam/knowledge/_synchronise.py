@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from kblam.errors import KBLaMError, SourceError
+from kblam.errors import KBLaMError, SourceError, without_credentials
 from kblam.knowledge._ahead import embed_ahead, write_vectors
 from kblam.knowledge._database import Database
 from kblam.knowledge._difference import (
@@ -26,8 +25,6 @@ from kblam.knowledge.protocols import JournaledSource, TextEmbedder, TripleSourc
 from kblam.knowledge.triple import Triple, as_triple
 
 __all__ = ["SyncReport", "Synchroniser", "triples_of"]
-
-_USERINFO = re.compile(r"(?<=//)[^/@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -200,7 +197,7 @@ def _source_error(source: object, error: Exception) -> SourceError:
         source: Only its type is named: its address may hold a password.
         error: What it raised.
     """
-    said = _USERINFO.sub("***@", f"{type(error).__name__}: {error}")
+    said = without_credentials(f"{type(error).__name__}: {error}")
     return SourceError(
         f"A source of facts ({type(source).__name__}) could not be read: {said:.500}. The store is "
         "as it was. See that the source is there and reachable, then try again."

@@ -23,7 +23,7 @@ from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
 if TYPE_CHECKING:
     from kblam.knowledge._database import Database
 
-__all__ = ["Files", "Reader"]
+__all__ = ["SOME_EMBEDDINGS", "Files", "Reader"]
 
 Half = npt.NDArray[np.float16]
 Int = npt.NDArray[np.int64]
@@ -45,7 +45,7 @@ _CHANGED_DIGESTS = "SELECT digest FROM facts WHERE id IN (SELECT value FROM json
 _JOURNAL = "SELECT fact_id, op FROM journal WHERE seq > ?"
 # In the order of writing, which is the order on disk.
 _ALL_EMBEDDINGS = "SELECT text, vector FROM embeddings NOT INDEXED WHERE encoder = :encoder"
-_SOME_EMBEDDINGS = """
+SOME_EMBEDDINGS = """
 SELECT text, vector FROM embeddings
 WHERE text IN (SELECT value FROM json_each(:texts)) AND encoder = :encoder
 """
@@ -197,7 +197,7 @@ class Reader:
         if wanted is None:
             statement, texts = _ALL_EMBEDDINGS, None
         else:
-            statement, texts = _SOME_EMBEDDINGS, json.dumps(wanted.tolist())
+            statement, texts = SOME_EMBEDDINGS, json.dumps(wanted.tolist())
         cursor = self.connection.execute(statement, {"encoder": self.encoder, "texts": texts})
         while chunk := cursor.fetchmany(_CHUNK):
             with _as_written():

@@ -21,7 +21,7 @@ from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
 if TYPE_CHECKING:
     from kblam.knowledge._database import Database
 
-__all__ = ["ViewFacts", "read_views"]
+__all__ = ["ViewFacts", "fingerprint_of", "read_views"]
 
 Int = npt.NDArray[np.int64]
 
@@ -59,7 +59,12 @@ class ViewFacts:
     @property
     def fingerprint(self) -> str:
         """A text that changes with the facts shown; what is hidden has no part in it."""
-        return f"{int(np.bitwise_xor.reduce(self.digests)):016x}-{len(self)}"
+        return fingerprint_of(self.digests)
+
+
+def fingerprint_of(digests: Int) -> str:
+    """A text that stands for facts, by their digests in any order."""
+    return f"{int(np.bitwise_xor.reduce(digests)):016x}-{len(digests)}"
 
 
 def read_views(

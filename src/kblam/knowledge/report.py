@@ -58,16 +58,8 @@ class StoreReport:
             "long_values": [fact.id for fact in self.long_values],
         }
 
-    def __str__(self) -> str:
-        return "\n".join(f"{name}: {text}" for name, text in self._lines())
-
-    def _repr_html_(self) -> str:
-        rows = [(escape(name), escape(text)) for name, text in self._lines()]
-        return _html.box(_html.table(rows))
-
-    def _lines(self) -> Iterable[tuple[str, str]]:
-        yield "Facts", f"{self.facts:,} about {self.entities:,} entities"
-        yield "Properties", _some(f"{name} ({n:,})" for name, n in self.properties.items())
+    def oddities(self) -> Iterable[tuple[str, str]]:
+        """What may be wrong or hard to read: the name of each finding, and what was found."""
         if self.several_values:
             most = (f"{entity}: {name} ({n})" for entity, name, n in self.most_values)
             yield "With several values", f"{self.several_values:,}, most of all {_some(most)}"
@@ -80,6 +72,18 @@ class StoreReport:
         if self.long_values:
             longest = (f"{fact.entity}: {fact.property}" for fact in self.long_values)
             yield "Very long values", f"{len(self.long_values):,}: {_some(longest)}"
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {text}" for name, text in self._lines())
+
+    def _repr_html_(self) -> str:
+        rows = [(escape(name), escape(text)) for name, text in self._lines()]
+        return _html.box(_html.table(rows))
+
+    def _lines(self) -> Iterable[tuple[str, str]]:
+        yield "Facts", f"{self.facts:,} about {self.entities:,} entities"
+        yield "Properties", _some(f"{name} ({n:,})" for name, n in self.properties.items())
+        yield from self.oddities()
 
 
 def report(facts: Iterable[Fact]) -> StoreReport:

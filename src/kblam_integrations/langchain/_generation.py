@@ -13,10 +13,11 @@ from kblam._stream import AnswerStream
 from kblam.answer import Usage
 from kblam.errors import KBLaMError
 from kblam.model import KBLaM
+from kblam_integrations._attempts import Attempt
 from kblam_integrations._leaving import Leaving
 from kblam_integrations.langchain._batching import Pending, too_late
 from kblam_integrations.langchain._pieces import Pieces
-from kblam_integrations.langchain._request import Attempt, Reply, Request
+from kblam_integrations.langchain._request import Reply, Request
 from kblam_integrations.langchain._results import final_chunk
 
 __all__ = ["chunks", "reply_all", "reply_to"]
@@ -84,7 +85,7 @@ def _ask(kblam: KBLaM, request: Request) -> Reply:
         following = request.after(attempt, answer)
         if following is None:
             return Reply.of(request, answer, before)
-        attempt, before = following, _sum(before, answer.usage)
+        attempt, before = following, before + answer.usage
 
 
 def reply_all(kblam: KBLaM, group: list[Pending]) -> None:
@@ -134,7 +135,7 @@ def _attempt_together(kblam: KBLaM, attempt: Attempt, turns: list[_Turn]) -> lis
         if following is None:
             pending.answer.set_result(Reply.of(pending.request, answer, before))
         else:
-            again.append((pending, following, _sum(before, answer.usage)))
+            again.append((pending, following, before + answer.usage))
     return again
 
 
@@ -176,11 +177,7 @@ def _pieces(
         following = request.after(attempt, stream.answer)
         if following is None:
             yield Reply.of(request, stream.answer, before)
-        before, attempt = _sum(before, stream.answer.usage), following
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(one.input_tokens + other.input_tokens, one.output_tokens + other.output_tokens)
+        before, attempt = before + stream.answer.usage, following
 
 
 @contextmanager

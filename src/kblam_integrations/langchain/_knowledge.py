@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 from langchain_core.runnables import (
@@ -16,6 +17,7 @@ from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SkipValidatio
 from transformers import PreTrainedModel
 from typing_extensions import Self
 
+from kblam._answering import narrowed
 from kblam.errors import ConfigError
 from kblam.knowledge import View
 from kblam.model import KBLaM
@@ -51,7 +53,6 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
     view: SkipValidation[View | Mapping[str, Any] | None] = None
 
     _kblam: KBLaM = PrivateAttr()
-    _counted: tuple[str, View | None, int] | None = PrivateAttr(default=None)
 
     # Not a validator: pydantic would turn kblam's errors into its own.
     def __init__(self, **settings: Any) -> None:
@@ -144,13 +145,7 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
 
     def _narrowed(self, *given: Any) -> View | None:
         """The view of a call: what is asked for, of what this model may read."""
-        views = [view for view in map(self._view, (self.view, *given)) if view is not None]
-        if not views:
-            return None
-        narrowed = views[0]
-        for view in views[1:]:
-            narrowed = narrowed & view
-        return narrowed
+        return reduce(narrowed, map(self._view, given), self._view(self.view))
 
     def _within(self, config: RunnableConfig | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """A call's arguments, with the view that its configuration narrows it to."""
@@ -161,14 +156,11 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
         return {**kwargs, "view": self._narrowed(kwargs.get("view"), *found)}
 
     def _identity(self, view: View | None) -> dict[str, Any]:
-        """Which facts a call reads, for its trace: the store's state, and how many they are."""
+        """Which facts a call reads, for its trace: their state, and how many they are."""
         store = self._kblam.store
         if store is None:
             return {}
-        fingerprint = store.fingerprint
-        if self._counted is None or self._counted[:2] != (fingerprint, view):
-            self._counted = fingerprint, view, store.count(view)
-        return {"kb_fingerprint": fingerprint, "kb_facts": self._counted[2]}
+        return {"kb_fingerprint": store.fingerprint_of(view), "kb_facts": store.count(view)}
 
     # -- copies --------------------------------------------------------------------------------
 

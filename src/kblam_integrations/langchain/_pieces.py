@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from langchain_core.outputs import ChatGenerationChunk
 
 from kblam.config import DEFAULT_REFUSAL
-from kblam_integrations.langchain._request import Attempt, Reply, Request
+from kblam_integrations._attempts import Attempt
+from kblam_integrations.langchain._request import Reply, Request
 from kblam_integrations.langchain._results import call_chunk, new_call_id, text_chunk
 
 __all__ = ["Pieces"]

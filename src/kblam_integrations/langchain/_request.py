@@ -1,8 +1,6 @@
 """What a call asks of the model, and how often the model is asked for it.
 
-With tools a question may take two generations: what the facts answer is answered, and what they
-do not say is a call of a tool. Each generation is an attempt; a request says which comes first,
-and which follows on what came of it.
+A request says which attempt comes first, and which follows on what came of it.
 """
 
 from __future__ import annotations
@@ -15,10 +13,10 @@ from kblam.answer import Answer, Usage
 from kblam.config import GenerationOptions
 from kblam.constraint import OutputConstraint
 from kblam.knowledge import View
-from kblam.model import KBLaM
 from kblam.tools import InvalidToolCall, Tool, ToolCall, parse_tool_calls
+from kblam_integrations._attempts import Attempt, has_results, held_to
 
-__all__ = ["Attempt", "Reply", "Request", "Tools"]
+__all__ = ["Reply", "Request", "Tools"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Tools:
 
     Attributes:
         known: As OpenAI describes them.
-        choice: ``"auto"``; ``"any"`` for one of them; or the name of one.
+        choice: ``"auto"``; ``"required"`` for one of them; or the name of one.
         shown: Whether a model that may answer is shown them. One that never learned to choose
             among tools only answers worse for having read about them.
         nearest: Names the tool that a question is about, for a model that is not shown them.
@@ -43,35 +41,10 @@ class Tools:
 
     def form(self, question: str) -> OutputConstraint:
         """A call of one of them, as it may answer a question."""
-        name = None if self.choice in ("auto", "any") else self.choice
+        name = None if self.choice in ("auto", "required") else self.choice
         if name is None and self.nearest is not None and not self.shown:
             name = self.nearest(question)
         return OutputConstraint.tool_call(self.known, name)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One generation.
-
-    Attributes:
-        options: How.
-        tools: Shown to the model.
-        refusing: Whether it may be refused.
-        reading: Whether it reads the facts.
-        calling: Whether the answer is a call of a tool.
-    """
-
-    options: GenerationOptions
-    tools: tuple[Tool, ...] = ()
-    refusing: bool = True
-    reading: bool = True
-    calling: bool = False
-
-    def model(self, kblam: KBLaM) -> KBLaM:
-        """The model for it, on the same weights."""
-        if not self.refusing:
-            kblam = kblam.with_options(refusal_threshold=1.0)
-        return kblam if self.reading else kblam.with_options().detach()
 
 
 @dataclass(frozen=True)
@@ -99,11 +72,11 @@ class Request:
         if tools is None:
             return Attempt(self.options)
         if tools.choice != "auto":
-            options = _held_to(tools.form(self._question), self.options)
+            options = held_to(tools.form(self._question), self.options)
             return Attempt(options, tools.known, refusing=tools.refusable, calling=True)
         # What a tool returned answers the question, whether or not the facts say it too.
         shown = tools.known if tools.shown else ()
-        return Attempt(self.options, shown, refusing=not self._has_results)
+        return Attempt(self.options, shown, refusing=not has_results(self.prompt))
 
     def after(self, attempt: Attempt, answer: Answer) -> Attempt | None:
         """What the model is asked after this came of an attempt; None if it is the reply."""
@@ -114,21 +87,13 @@ class Request:
             return replace(attempt, reading=False)
         if self.tools.choice != "auto" or attempt.calling:
             return None
-        options = _held_to(self.tools.form(self._question), self.options)
+        options = held_to(self.tools.form(self._question), self.options)
         return Attempt(options, self.tools.known, refusing=False, reading=False, calling=True)
 
     @property
     def _question(self) -> str:
         asked = [str(turn["content"]) for turn in self.prompt if turn["role"] == "user"]
         return asked[-1] if asked else ""
-
-    @property
-    def _has_results(self) -> bool:
-        """Whether results of tools follow the last question."""
-        roles = [message["role"] for message in self.prompt]
-        return (
-            "tool" in roles[len(roles) - roles[::-1].index("user") :] if "user" in roles else True
-        )
 
 
 @dataclass(frozen=True)
@@ -150,17 +115,8 @@ class Reply:
     @classmethod
     def of(cls, request: Request, answer: Answer, before: Usage) -> Reply:
         """The reply that an answer is, after attempts that used so many tokens before."""
-        usage = Usage(
-            before.input_tokens + answer.usage.input_tokens,
-            before.output_tokens + answer.usage.output_tokens,
-        )
-        answer = replace(answer, usage=usage)
+        answer = replace(answer, usage=before + answer.usage)
         if request.tools is None or answer.refused:
             return cls(answer, answer.text)
         text, calls, invalid = parse_tool_calls(answer.text, request.tools.known)
         return cls(answer, text, tuple(calls), tuple(invalid))
-
-
-def _held_to(form: OutputConstraint, options: GenerationOptions) -> GenerationOptions:
-    # Stop strings would cut it short.
-    return replace(options, constraint=form, stop=())

@@ -103,8 +103,7 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         """All that an answer depends on, the state of facts and adapter included."""
-        store = self._kblam.store
-        view = self._view(self.view)
+        view = self._narrowed()
         return {
             "model": self._kblam.model_name,
             "adapter": self._kblam.adapter_name,
@@ -112,7 +111,7 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
             "grounding": self.grounding,
             "refusal": self._kblam.refusal,
             "refusal_threshold": self.refusal_threshold,
-            "kb_fingerprint": None if store is None else store.fingerprint,
+            "kb_fingerprint": self._identity(view).get("kb_fingerprint"),
             "view": None if view is None else view.to_dict(),
             "stop": self.stop,
             **{name: getattr(self, name) for name in _OPTIONS},
@@ -123,7 +122,10 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
     ) -> dict[str, Any]:
         # The inherited method drops the instance's own stop strings if a call has none.
         stop = self.stop if stop is None else stop
-        return super()._get_invocation_params(stop=stop, **kwargs)
+        params: dict[str, Any] = super()._get_invocation_params(stop=stop, **kwargs)
+        # What a call may not read has no part in its trace and its key in a cache.
+        identity = self._identity(self._narrowed(kwargs.get("view")))
+        return {**params, "kb_fingerprint": identity.get("kb_fingerprint")}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = LangSmithParams(

@@ -12,11 +12,10 @@ from kblam.constraint import OutputConstraint
 from kblam.errors import ConfigError
 from kblam.knowledge import TextEmbedder
 from kblam.tools import Tool, tool_names
+from kblam_integrations._attempts import tool_choice_of
 from kblam_integrations.langchain._request import Tools
 
-__all__ = ["as_form", "as_tools", "in_openai_form", "tool_choice_of"]
-
-_ANY = ("any", "required", True)
+__all__ = ["as_form", "as_tools", "in_openai_form"]
 
 
 def in_openai_form(tools: Sequence[Any]) -> list[dict[str, Any]]:
@@ -40,34 +39,6 @@ def _in_openai_form(tool: Any) -> dict[str, Any]:
         ) from error
 
 
-def tool_choice_of(choice: Any, names: Sequence[str]) -> str | None:
-    """What is wanted of the tools: ``"auto"``, ``"any"``, the name of one, or None for none.
-
-    Args:
-        choice: ``"auto"``, ``"none"``, ``"any"``, ``"required"``, a name, or what OpenAI writes
-            for one; None or False is ``"auto"``, True is ``"any"``.
-        names: Of the tools.
-
-    Raises:
-        ConfigError: It is none of these.
-    """
-    if isinstance(choice, Mapping):
-        choice = (choice.get("function") or choice).get("name")
-    if choice in (None, False, "auto"):
-        return "auto"
-    if choice in _ANY:
-        return "any"
-    # A tool may be called as the words are.
-    if choice in names:
-        return str(choice)
-    if choice == "none":
-        return None
-    raise ConfigError(
-        "Expected tool_choice to be 'auto', 'none', 'any' or the name of a tool "
-        f"({', '.join(names)}), got {choice!r}."
-    )
-
-
 def as_tools(
     given: Mapping[str, Any], *, shown: bool, encoder: Callable[[], TextEmbedder]
 ) -> Tools | None:
@@ -84,7 +55,7 @@ def as_tools(
     tools = in_openai_form(given.get("tools") or ())
     wanted = tool_choice_of(given.get("tool_choice"), tool_names(tools))
     if not tools:
-        if wanted == "any":
+        if wanted == "required":
             raise ConfigError("Expected tools to choose from, got none. Pass tools=[...].")
         return None
     if wanted is None:

@@ -16,6 +16,7 @@ from langchain_core.tools import BaseTool
 
 from kblam.constraint import OutputConstraint
 from kblam.errors import require
+from kblam_integrations._attempts import tool_choice_of
 from kblam_integrations.langchain import _threads
 from kblam_integrations.langchain._batching import taken_seat
 from kblam_integrations.langchain._calls import KnowledgeChatCalls
@@ -24,7 +25,7 @@ from kblam_integrations.langchain._knowledge import KnowledgeSettings
 from kblam_integrations.langchain._messages import to_prompt
 from kblam_integrations.langchain._results import register_citations, to_generation
 from kblam_integrations.langchain._structured import Method, arguments_of, parser
-from kblam_integrations.langchain._tools import as_form, in_openai_form, tool_choice_of
+from kblam_integrations.langchain._tools import as_form, in_openai_form
 from kblam_integrations.langchain.retriever import KBLaMRetriever
 
 __all__ = ["KBLaMChat"]

@@ -1,7 +1,6 @@
 """What a call asks of the model, and how often the model is asked for it.
 
-With tools a reply may take two generations: what the facts answer is answered, and what they do
-not say is a call of a tool.
+A reply may take two attempts, of which this says what they are and joins what they give.
 """
 
 from __future__ import annotations
@@ -11,19 +10,19 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kblam.answer import Answer, Usage
+from kblam.answer import Answer
 from kblam.config import GenerationOptions
 from kblam.constraint import OutputConstraint
 from kblam.knowledge import View
 from kblam.model import KBLaM
-from kblam.tools import Tool, ToolCall, parse_tool_calls
+from kblam.tools import CALL_MARKERS, Tool, ToolCall, parse_tool_calls
+from kblam_integrations._attempts import Attempt, has_results, held_to
 from kblam_integrations._leaving import Leaving
 
 __all__ = ["Asked", "Piece", "Tools", "pieces_of"]
 
-# How a call begins where it is the whole answer, and what it stands behind elsewhere.
+# How a call begins where it is the whole answer.
 _BEGINNINGS = ("{", "[")
-_MARKERS = ("<tool_call>", "[TOOL_CALLS]", "<|python_tag|>")
 
 
 @dataclass(frozen=True)
@@ -73,23 +72,6 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class _Attempt:
-    """One generation: how, which tools it is shown, whether it may be refused, reads the facts."""
-
-    options: GenerationOptions
-    tools: tuple[Tool, ...] = ()
-    refusing: bool = True
-    reading: bool = True
-    calling: bool = False  # is held to the form of a call
-
-    def model(self, kblam: KBLaM) -> KBLaM:
-        """The model for it, on the same weights."""
-        if not self.refusing:
-            kblam = kblam.with_options(refusal_threshold=1.0)
-        return kblam if self.reading else kblam.with_options().detach()
-
-
-@dataclass(frozen=True)
 class Asked:
     """What one call asks of the model.
 
@@ -106,18 +88,18 @@ class Asked:
     tools: Tools | None = None
 
     @property
-    def first(self) -> _Attempt:
+    def first(self) -> Attempt:
         """What the model is asked first."""
         # What a tool returned answers the question, whether or not the facts say it too.
-        refusing = not self._has_results
+        refusing = not has_results(self.messages)
         tools = self.tools
         if tools is None:
-            return _Attempt(self.options, refusing=refusing)
+            return Attempt(self.options, refusing=refusing)
         if tools.choice != "auto":
             return self._calling(tools)
-        return _Attempt(self.options, tools.known if tools.shown else (), refusing)
+        return Attempt(self.options, tools.known if tools.shown else (), refusing)
 
-    def after(self, attempt: _Attempt, answer: Answer) -> _Attempt | None:
+    def after(self, attempt: Attempt, answer: Answer) -> Attempt | None:
         """What the model is asked after this came of an attempt; None if it is the reply."""
         if answer.refused and attempt.reading and not attempt.refusing:
             # Only who may see no fact at all is refused here: nothing is lost without them.
@@ -129,18 +111,9 @@ class Asked:
         broken = self.tools.read(answer.text)[2]
         return self._calling(self.tools) if broken else None
 
-    def _calling(self, tools: Tools, *, reading: bool = True) -> _Attempt:
-        # Stop strings would cut it short.
-        options = replace(self.options, constraint=tools.form, stop=())
-        return _Attempt(options, tools.known, False, reading, calling=True)
-
-    @property
-    def _has_results(self) -> bool:
-        """Whether results of tools follow the last question."""
-        for message in reversed(self.messages):
-            if message["role"] in ("tool", "user"):
-                return bool(message["role"] == "tool")
-        return False
+    def _calling(self, tools: Tools, *, reading: bool = True) -> Attempt:
+        options = held_to(tools.form, self.options)
+        return Attempt(options, tools.known, False, reading, calling=True)
 
 
 def pieces_of(
@@ -194,10 +167,7 @@ def _joined(before: Answer, answer: Answer) -> Answer:
     """An answer that took an attempt before it."""
     return replace(
         answer,
-        usage=Usage(
-            before.usage.input_tokens + answer.usage.input_tokens,
-            before.usage.output_tokens + answer.usage.output_tokens,
-        ),
+        usage=before.usage + answer.usage,
         seconds=before.seconds + answer.seconds,
         time_to_first_token=before.seconds + answer.time_to_first_token,
     )
@@ -207,7 +177,7 @@ def _certain(text: str) -> str:
     """What of an unfinished text is none of a call."""
     if text.startswith(_BEGINNINGS):
         return ""
-    for marker in _MARKERS:
+    for marker in CALL_MARKERS:
         found = text.find(marker)
         if found >= 0:
             text = text[:found]

@@ -111,12 +111,12 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def kb_fingerprint(self) -> str | None:
-        """Changes with the facts. In ``to_dict``, so that caches keyed by it notice."""
+        """Changes with the facts it may read. In ``to_dict``, so that caches notice."""
         store = self._kblam.store
         if store is None:
             return None
         store.catch_up()
-        return store.fingerprint
+        return store.fingerprint_of(self.view)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -18,13 +18,13 @@ from llama_index.core.tools.types import BaseTool
 from kblam._tool_turns import knows_tools
 from kblam.errors import ConfigError
 from kblam.tools import tool_names
+from kblam_integrations._attempts import tool_choice_of
 from kblam_integrations.llama_index._asking import Asked, Tools
 from kblam_integrations.llama_index._messages import to_messages
 from kblam_integrations.llama_index._settings import KnowledgeLLMSettings
 
 __all__ = ["ToolCallingLLM"]
 
-_REQUIRED = ("any", "required", True)
 _ARGUMENTS = ("tools", "tool_choice", "allow_parallel_tool_calls")
 
 
@@ -99,7 +99,7 @@ class ToolCallingLLM(KnowledgeLLMSettings):
 
     def _tools(self, given: Mapping[str, Any]) -> Tools | None:
         tools = tuple(given.get("tools") or ())
-        choice = _choice(given.get("tool_choice"), tool_names(tools))
+        choice = tool_choice_of(given.get("tool_choice"), tool_names(tools))
         if choice is None or not tools:
             if choice not in (None, "auto"):
                 raise ConfigError("Expected tools to choose from, got none. Pass tools=[...].")
@@ -117,24 +117,6 @@ def _described(tool: BaseTool) -> dict[str, Any]:
     # OpenAI allows few characters in a name; the tool is looked up by the whole.
     described["function"]["name"] = tool.metadata.get_name()
     return described
-
-
-def _choice(choice: Any, names: Sequence[str]) -> str | None:
-    """What is wanted of the tools: ``"auto"``, ``"required"``, a name, or None for none of them."""
-    if isinstance(choice, Mapping):  # as OpenAI writes it
-        choice = (choice.get("function") or choice).get("name")
-    if choice in names:  # a tool may be called as the words are
-        return str(choice)
-    if choice in (None, "auto"):
-        return "auto"
-    if choice in _REQUIRED:
-        return "required"
-    if choice == "none":
-        return None
-    raise ConfigError(
-        "Expected tool_choice to be 'auto', 'none', 'required' or the name of a tool "
-        f"({', '.join(names)}), got {choice!r}."
-    )
 
 
 def _arguments(block: ToolCallBlock) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kblam.errors import IncompleteSourceError, SourceError
+from kblam.errors import IncompleteSourceError, SourceError, without_credentials
 from kblam.knowledge import Triple
 from kblam_integrations.sources._graph_facts import (
     SOURCE,
@@ -29,7 +28,6 @@ _LIMITS = frozenset({100, 1_000, 10_000, 100_000})
 _TO_TEXTS = ("MENTIONS", "SOURCE")
 _NODE_COUNT = "MATCH (n) RETURN count(n) AS n"
 _EDGE_COUNT = "MATCH ()-[r]->() WHERE NOT type(r) IN $types RETURN count(r) AS n"
-_USER = re.compile(r"//[^/@\s]+@")
 _Edge = tuple[str, str, str, str]  # two ends' ids, label, properties as text
 
 
@@ -141,7 +139,7 @@ class PropertyGraphSource:
         try:
             return list(ask() or ())
         except Exception as error:  # of whatever client the store uses
-            said = _USER.sub("//", str(error).split("\n", 1)[0])
+            said = without_credentials(str(error).split("\n", 1)[0])
             raise SourceError(
                 f"Expected the nodes and relations of a {self._kind}, got "
                 f"{type(error).__name__}: {said:.300}. See that its database can be reached."

@@ -1,0 +1,87 @@
+"""How often a model is asked for one reply, and how each time.
+
+With tools a question may take two generations: what the facts answer is answered, and what they
+do not say is a call of a tool. Each generation is an attempt; each framework says which comes
+first and which follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kblam.config import GenerationOptions
+from kblam.constraint import OutputConstraint
+from kblam.errors import ConfigError
+from kblam.model import KBLaM
+from kblam.tools import Tool
+
+__all__ = ["Attempt", "has_results", "held_to", "tool_choice_of"]
+
+_REQUIRED = ("any", "required", True)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One generation.
+
+    Attributes:
+        options: How.
+        tools: Shown to the model.
+        refusing: Whether it may be refused.
+        reading: Whether it reads the facts.
+        calling: Whether the answer is held to the form of a call of a tool.
+    """
+
+    options: GenerationOptions
+    tools: tuple[Tool, ...] = ()
+    refusing: bool = True
+    reading: bool = True
+    calling: bool = False
+
+    def model(self, kblam: KBLaM) -> KBLaM:
+        """The model for it, on the same weights."""
+        if not self.refusing:
+            kblam = kblam.with_options(refusal_threshold=1.0)
+        return kblam if self.reading else kblam.with_options().detach()
+
+
+def held_to(form: OutputConstraint, options: GenerationOptions) -> GenerationOptions:
+    """Options for an answer in a form, which stop strings would cut short."""
+    return replace(options, constraint=form, stop=())
+
+
+def has_results(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether results of tools follow the last question."""
+    for message in reversed(messages):
+        if message["role"] in ("tool", "user"):
+            return bool(message["role"] == "tool")
+    return False
+
+
+def tool_choice_of(choice: Any, names: Sequence[str]) -> str | None:
+    """What is wanted of the tools: ``"auto"``, ``"required"``, the name of one, or None for none.
+
+    Args:
+        choice: ``"auto"``, ``"none"``, ``"any"``, ``"required"``, a name, or what OpenAI writes
+            for one; None or False is ``"auto"``, True is ``"required"``.
+        names: Of the tools, one of which may be called as those words are.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    if isinstance(choice, Mapping):
+        choice = (choice.get("function") or choice).get("name")
+    if choice in names:
+        return str(choice)
+    if choice in (None, False, "auto"):
+        return "auto"
+    if choice in _REQUIRED:
+        return "required"
+    if choice == "none":
+        return None
+    raise ConfigError(
+        "Expected tool_choice to be 'auto', 'none', 'any', 'required' or the name of a tool "
+        f"({', '.join(names)}), got {choice!r}."
+    )

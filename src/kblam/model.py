@@ -151,6 +151,11 @@ class KBLaM:
         return None if self._attached[0] is None else self._attached[0].store
 
     @property
+    def view(self) -> View | None:
+        """What of the store was attached; every call is narrowed to it. None is everything."""
+        return self._attached[1]
+
+    @property
     def model_name(self) -> str:
         """The base model's name."""
         return self._engine.name

@@ -118,3 +118,21 @@ def test_what_is_hidden_has_no_part_in_a_fingerprint(embedder: Any) -> None:
         store.encode(embedder)
         _, views = store.vectors_and_views(embedder.name, [RED])
         assert views[RED].fingerprint != prints.pop()[0]
+
+
+def test_a_fingerprint_is_known_without_vectors(embedder: Any) -> None:
+    with KnowledgeStore() as store:
+        assert store.fingerprint_of(None) == store.fingerprint
+        empty = store.fingerprint_of(RED)
+        store.add([Triple("Ann", "phone", "1", metadata={"team": "red"})])
+        first = store.fingerprint_of(RED)
+        store.add([Triple("Bo", "phone", "2", metadata={"team": "blue"})])
+        assert store.fingerprint_of(RED) == first
+        assert len({empty, first, store.fingerprint_of(BLUE), store.fingerprint}) == 4
+        store.encode(embedder)
+        _, views = store.vectors_and_views(embedder.name, [RED, BLUE])
+        for view, facts in views.items():
+            assert store.fingerprint_of(view) == facts.fingerprint
+            assert store.count(view) == len(facts) == 1
+        store.remove(entity="Ann")
+        assert store.fingerprint_of(RED) == empty

@@ -84,6 +84,17 @@ def test_views_and_options_do_not_share_entries(chat, store, calls):
     assert calls.total == 5
 
 
+def test_a_change_that_a_view_hides_is_no_new_question(chat, store, calls):
+    view = store.view(entity="Aurora")
+    before = chat.invoke(QUESTION, view=view)
+    store.add([("Ada Lovelace", "field", "mathematics")])
+    assert chat.invoke(QUESTION, view=view).response_metadata == before.response_metadata
+    assert calls.total == 1
+    store.add([("Aurora", "site", "Faro")])
+    chat.invoke(QUESTION, view=view)
+    assert calls.total == 2
+
+
 @pytest.fixture
 def global_cache() -> Iterator[None]:
     set_llm_cache(InMemoryCache())

@@ -13,6 +13,7 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from tiny_kblam import FACTS
 
+from kblam.knowledge import KnowledgeStore
 from kblam_integrations.langchain import KBLaMChat
 
 QUESTION = "What is the office of Project Heron?"
@@ -88,6 +89,39 @@ def test_the_number_of_facts_is_that_of_the_view(chat: KBLaMChat) -> None:
     chat.invoke(QUESTION, config)
     chat.bind(view={"entity": ["Borealis"]}).invoke(QUESTION, {"callbacks": [handler]})
     assert [started["metadata"]["kb_facts"] for started in handler.started] == [2, 3, 2]
+
+
+@pytest.mark.parametrize("way", ["setting", "bound", "configured", "argument"])
+def test_what_a_call_may_not_read_has_no_part_in_its_trace(
+    make: Callable[..., KBLaMChat], call: Callable[..., None], way: str
+) -> None:
+    handler = Handler()
+    with KnowledgeStore.from_source(FACTS) as store:
+        aurora = store.view(entity="Aurora")
+        config: dict[str, Any] = {"callbacks": [handler]}
+        arguments: dict[str, Any] = {}
+        model: Any = make(kb=store, max_tokens=2)
+        if way == "setting":
+            model = make(kb=store, max_tokens=2, view=aurora)
+        elif way == "bound":
+            model = model.bind(view=aurora)
+        elif way == "configured":
+            config["configurable"] = {"kb_view": aurora}
+        else:
+            arguments["view"] = aurora
+        call(model, QUESTION, config, **arguments)
+        store.add([("Borealis", "codename", "Hidden Otter")])
+        call(model, QUESTION, config, **arguments)
+        same, still = map(_told, handler.started)
+        assert same == still
+        assert store.fingerprint not in same
+        store.add([("Aurora", "site", "Faro")])
+        call(model, QUESTION, config, **arguments)
+        assert _told(handler.started[2]) != same
+
+
+def _told(started: dict[str, Any]) -> str:
+    return repr([started["metadata"], started["invocation_params"]])
 
 
 def test_a_model_without_facts_says_so(make: Callable[..., KBLaMChat]) -> None:

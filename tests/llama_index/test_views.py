@@ -155,3 +155,12 @@ async def test_who_leaves_while_waiting_is_not_generated_for(
         assert len(forwards) == 1
     finally:
         hook.remove()
+
+
+def test_what_is_hidden_has_no_part_in_the_settings(llm: KBLaMLLM, store: KnowledgeStore) -> None:
+    before = llm.to_dict()
+    assert before["kb_fingerprint"] != store.fingerprint
+    store.add([Triple("Aurora", "budget", "9 euros", metadata={"team": "north", "year": 2030})])
+    assert llm.to_dict() == before
+    store.add([Triple("Aurora", "budget", "8 euros", metadata={"team": "north", "year": 2031})])
+    assert llm.to_dict()["kb_fingerprint"] != before["kb_fingerprint"]

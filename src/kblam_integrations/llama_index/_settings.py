@@ -116,7 +116,7 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
         if store is None:
             return None
         store.catch_up()
-        return store.fingerprint_of(self.view)
+        return store.fingerprint_of(narrowed(self._kblam.view, self.view))
 
     @computed_field  # type: ignore[prop-decorator]
     @property

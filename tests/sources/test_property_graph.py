@@ -185,7 +185,8 @@ def test_what_the_store_raises_is_told_without_secrets() -> None:
 
     graph.get = failing  # type: ignore[method-assign]
     with pytest.raises(
-        SourceError, match=r"ConnectionError: no answer from redis://\*\*\*@graph.example:6379\. See"
+        SourceError,
+        match=r"ConnectionError: no answer from redis://\*\*\*@graph.example:6379\. See",
     ) as info:
         as_store(graph)
     assert info.value.__suppress_context__

@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from kblam.attention import Int8Facts
 from kblam.decoder import Candidates
 from kblam.index import FactIndex, IndexKeeper
 from kblam.knowledge import (
@@ -45,14 +47,15 @@ class EncodedFacts:
 
     Attributes:
         vectors: As the store keeps them.
-        keys: (M, E), float16. On a CPU the very memory of ``vectors``, not to be written to.
+        keys: (M, E), float16 or int8. On a CPU the very memory of ``vectors``, not to be written
+            to.
         values: (M, E), as the keys.
         texts: The facts themselves at that moment, for as long as they are read.
     """
 
     vectors: FactVectors
-    keys: Tensor
-    values: Tensor
+    keys: Tensor | Int8Facts
+    values: Tensor | Int8Facts
     texts: Snapshot | None = None
 
     @property
@@ -213,11 +216,14 @@ class KnowledgeBase:
         self._facts = held
         return held
 
-    def _tensor(self, array: npt.NDArray[np.float16]) -> Tensor:
+    def _tensor(self, rows: npt.NDArray[Any]) -> Tensor | Int8Facts:
         with warnings.catch_warnings():
             # A tensor cannot be read-only as the store's arrays are; nothing writes to this one.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            return torch.from_numpy(array).to(self._device)
+            if rows.dtype.names is None:
+                return torch.from_numpy(rows).to(self._device)
+            codes, scale = (torch.from_numpy(rows[name]) for name in ("codes", "scale"))
+            return Int8Facts(codes, scale).to(self._device)
 
     def index(self, encoded: EncodedFacts) -> FactIndex | None:
         """The index of these facts; None while there is none, and where they are few."""

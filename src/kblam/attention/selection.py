@@ -3,9 +3,9 @@
 A selection query is a vector in encoder space, so scoring is a maximum-inner-product search
 over the encoded keys. Facts are scored once per prompt; the layers after read the top k.
 
-The keys stay in half precision, as the store keeps them. A scan goes over them in blocks, all
-prompts of a batch together, and keeps a few times k candidates; these are scored again in
-single precision. What a scan rounds off is bounded, so it is known whether a fact beyond the
+The keys stay in half precision or int8, as the store keeps them. A scan goes over them in
+blocks, all prompts of a batch together, and keeps a few times k candidates; these are scored
+again in single precision. What a scan rounds off is bounded, so it is known whether a fact beyond the
 candidates could belong among the k best; then, which is rare, all facts are scored in single
 precision. Either way the result is the exact one.
 """
@@ -15,7 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kblam.attention._gathering import ScoredFacts, gather_facts
+from kblam.attention._gathering import Int8Facts, ScoredFacts, gather_facts
+from kblam.attention._scan import rounding, scanned
 from kblam.errors import ConfigError
 
 __all__ = ["pool_tokens", "score_facts", "select_among", "select_top_k"]
@@ -23,15 +24,13 @@ __all__ = ["pool_tokens", "score_facts", "select_among", "select_top_k"]
 # Candidates per fact wanted, and at least.
 _MARGIN = 4
 _LEAST = 64
-# Keys converted at a time: they stay in a core's cache until they are multiplied.
-_CONVERTED = 1024
 # Keys scored at a time: a row of scores is all that is kept of them.
 _BLOCK = 65_536
 # Facts scored exactly at a time, over all rows.
 _EXACT = 16_384
 
 
-def score_facts(query: Tensor, keys: Tensor) -> Tensor:
+def score_facts(query: Tensor, keys: Tensor | Int8Facts) -> Tensor:
     """Inner products of selection queries with encoded keys, in single precision.
 
     Equal keys get equal scores, to the last bit, wherever they stand.
@@ -49,7 +48,7 @@ def score_facts(query: Tensor, keys: Tensor) -> Tensor:
 
 def select_top_k(
     query: Tensor,
-    keys: Tensor,
+    keys: Tensor | Int8Facts,
     k: int,
     *,
     mask: Tensor | None = None,
@@ -64,7 +63,7 @@ def select_top_k(
 
     Args:
         query: (B, E).
-        keys: (M, E) or (B, M, E), in any precision, of about equal length each.
+        keys: (M, E) or (B, M, E), in any precision or int8, of about equal length each.
         k: How many; fewer come where there are fewer facts.
         mask: True where a row may see a fact, (B or 1, M).
         places: The facts of which the best are wanted, as indices of shared ones in ascending
@@ -98,7 +97,7 @@ def select_top_k(
     if mask is not None:
         best = _with_hidden(best, scores, mask)
     # Beyond the candidates nothing scores more than this; below -inf there is nothing to see.
-    highest = floor + _rounding(query, chosen, keys)
+    highest = floor + rounding(query, chosen, keys)
     certain = (scores[:, -1] > highest) | floor.isneginf()
     if bool(certain.all()):
         return scores, facts.named(best)
@@ -113,13 +112,13 @@ def select_top_k(
 
 
 def select_among(
-    query: Tensor, keys: Tensor, candidates: Tensor, seen: Tensor, k: int
+    query: Tensor, keys: Tensor | Int8Facts, candidates: Tensor, seen: Tensor, k: int
 ) -> tuple[Tensor, Tensor]:
     """The k best facts of those that an index found.
 
     Args:
         query: (B, E).
-        keys: (M, E), in any precision.
+        keys: (M, E), in any precision or int8.
         candidates: Indices of facts, (B, C), in ascending order, each once.
         seen: True where there is a candidate, (B, C).
         k: How many.
@@ -166,7 +165,7 @@ def _candidates(
     for start in range(0, total, block):
         end = min(start + block, total)
         seen = None if mask is None else mask[:, start:end]
-        scores = _masked(_scanned(query, facts, start, end), seen)
+        scores = _masked(scanned(query, facts, start, end), seen)
         scores, found = scores.topk(min(width, scores.shape[1]), dim=1, sorted=False)
         best = torch.cat([best, scores], dim=1)
         index = torch.cat([index, found + start], dim=1)
@@ -174,50 +173,6 @@ def _candidates(
             best, order = best.topk(width, dim=1, sorted=False)
             index = index.gather(1, order)
     return best.amin(1), index.sort(dim=1).values
-
-
-def _scanned(query: Tensor, facts: ScoredFacts, start: int, end: int) -> Tensor:
-    """Scores of a block, up to rounding, (B, n), float32."""
-    keys = facts.keys
-    if _scans_as_stored(keys):
-        # Of unit length, so that half precision holds whatever the query's size.
-        size: Tensor = query.float().norm(dim=1, keepdim=True)
-        size = size.clamp_min(torch.finfo(torch.float32).tiny)
-        unit = (query.float() / size).to(keys.dtype)
-        return _products(unit, facts.part(start, end)).float() * size
-    query = query.float()
-    if keys.dtype == torch.float32:
-        return _products(query, facts.part(start, end))
-    scores = query.new_empty((query.shape[0], end - start))
-    held = query.new_empty((*keys.shape[:-2], min(_CONVERTED, end - start), keys.shape[-1]))
-    for first in range(start, end, _CONVERTED):
-        part = facts.part(first, min(first + _CONVERTED, end))
-        single = held[..., : part.shape[-2], :].copy_(part)
-        scores[:, first - start : first - start + part.shape[-2]] = _products(query, single)
-    return scores
-
-
-def _products(query: Tensor, keys: Tensor) -> Tensor:
-    if keys.dim() == 2:
-        return query @ keys.T
-    return (keys @ query.unsqueeze(-1)).squeeze(-1)
-
-
-def _scans_as_stored(keys: Tensor) -> bool:
-    # A CPU converts half precision to single about as fast as it reads it; converting it to
-    # bfloat16 takes five times as long, though products are quicker then.
-    return keys.device.type != "cpu" and keys.dtype in (torch.float16, torch.bfloat16)
-
-
-def _rounding(query: Tensor, chosen: Tensor, keys: Tensor) -> Tensor:
-    """By how much a scan's score and an exact one may differ, (B,), float32."""
-    stored = _scans_as_stored(keys)
-    precision = torch.finfo(keys.dtype if stored else torch.float32).eps
-    # Rounding the query and the score, and adding up E products in single precision.
-    steps = 2.0 * precision + keys.shape[-1] * torch.finfo(torch.float32).eps
-    longest: Tensor = chosen.float().norm(dim=-1).amax(1)
-    size: Tensor = query.detach().float().norm(dim=1)
-    return steps * size * longest
 
 
 def _exact_top_k(query: Tensor, facts: ScoredFacts, k: int, mask: Tensor | None) -> Tensor:

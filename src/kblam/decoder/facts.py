@@ -8,6 +8,7 @@ from typing import overload
 
 from torch import Tensor
 
+from kblam.attention import Int8Facts
 from kblam.encoding.evidence import Evidence
 from kblam.errors import ConfigError
 
@@ -39,8 +40,8 @@ class FactInput:
             It may give none, to have all facts scored, as they are without it.
     """
 
-    keys: Tensor
-    values: Tensor
+    keys: Tensor | Int8Facts
+    values: Tensor | Int8Facts
     places: Tensor | None = None
     mask: Tensor | None = None
     encoder_query: Tensor | None = None

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kblam.attention import gather_facts, key_norm_scale, length_bias, select_among, select_top_k
+from kblam.attention import (
+    Int8Facts,
+    as_tensor,
+    gather_facts,
+    key_norm_scale,
+    length_bias,
+    select_among,
+    select_top_k,
+)
 from kblam.decoder.facts import FactInput, Selection, rows
 from kblam.decoder.modules import PRIOR_FLOOR, KnowledgeAdapter
 from kblam.errors import ConfigError
@@ -60,9 +68,10 @@ class FactSession:
                 "Encode the facts with the adapter's encoder."
             )
         # Without selection every layer reads all facts: only then are some of them copied.
-        places = self.facts.places if self.adapter.config.selection is None else None
-        self.keys = _with_batch(self.facts.keys, places)
-        self.values = _with_batch(self.facts.values, places)
+        selects = self.adapter.config.selection is not None
+        places = None if selects else self.facts.places
+        self.keys = _with_batch(self.facts.keys, places, selects)
+        self.values = _with_batch(self.facts.values, places, selects)
         self.mask = self.facts.mask
 
     @property
@@ -96,7 +105,7 @@ class FactSession:
         visible = scores.isfinite()
         scores = torch.where(visible, scores, torch.finfo(scores.dtype).min)
         # Zero where there is nothing to see: what a row may not see has no part in any number.
-        chosen = _seen(gather_facts(keys, index), visible)
+        chosen = _seen(as_tensor(gather_facts(keys, index)), visible)
         similarity = torch.zeros_like(scores)
         if encoded is not None:
             similarity = (chosen.float() @ encoded.float().unsqueeze(-1)).squeeze(-1)
@@ -109,12 +118,13 @@ class FactSession:
             similarity = similarity.gather(1, order)
             chosen = gather_facts(chosen, order)
         self.keys = chosen
-        self.values = _seen(gather_facts(_for_rows(self.facts.values, batch), index), visible)
+        values = gather_facts(_for_rows(self.facts.values, batch), index)
+        self.values = _seen(as_tensor(values), visible)
         self.mask = visible
         total = torch.cat([scores, none[:, None]], dim=1).log_softmax(-1)
         self.selection = Selection(index, visible, total[:, :-1], total[:, -1], similarity)
 
-    def _best(self, query: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def _best(self, query: Tensor, keys: Tensor | Int8Facts, k: int) -> tuple[Tensor, Tensor]:
         """Scores of the k best facts for each query, best first, and which they are, (B, k)."""
         mask, places = rows(self.facts.mask, query.shape[0]), self.facts.places
         sees_all = mask is None and places is None
@@ -266,9 +276,12 @@ def _least_where(hidden: Tensor) -> Tensor:
     return bias.masked_fill(hidden, torch.finfo(bias.dtype).min)
 
 
-def _with_batch(facts: Tensor, places: Tensor | None) -> Tensor:
+def _with_batch(facts: Tensor | Int8Facts, places: Tensor | None, selects: bool) -> Tensor:
     if places is not None:
         facts = facts.index_select(0, places)
+    if isinstance(facts, Int8Facts):
+        # Read once they are selected: until then there is none.
+        facts = as_tensor(facts[:0] if selects else facts)
     return facts if facts.dim() == 3 else facts.unsqueeze(0)
 
 
@@ -282,5 +295,7 @@ def _seen(facts: Tensor, visible: Tensor) -> Tensor:
     return facts.masked_fill(~visible.unsqueeze(-1), 0.0)
 
 
-def _for_rows(facts: Tensor, batch: int) -> Tensor:
-    return facts if facts.dim() == 2 else rows(facts, batch).expand(batch, -1, -1)
+def _for_rows(facts: Tensor | Int8Facts, batch: int) -> Tensor | Int8Facts:
+    if isinstance(facts, Int8Facts) or facts.dim() == 2:
+        return facts
+    return rows(facts, batch).expand(batch, -1, -1)

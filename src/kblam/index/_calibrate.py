@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from kblam.errors import require
 from kblam.index._codes import Codes
+from kblam.knowledge import unpacked
 
 __all__ = ["disturbed", "exact_best", "least_width"]
 
-Half = npt.NDArray[np.float16]
 Single = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 
@@ -22,14 +24,14 @@ _FIRST = 1 / 32
 _COSINE = 0.8
 
 
-def disturbed(keys: Half, count: int, seed: int) -> Single:
-    """Make up queries (count, E) from keys (M, E), at a cosine of .8 from one each.
+def disturbed(keys: npt.NDArray[Any], count: int, seed: int) -> Single:
+    """Make up queries (count, E) from keys of M facts, at a cosine of .8 from one each.
 
     They lean towards another fact's key: for facts in real embeddings this is as hard to
     search for as real questions, and leaning in a random direction is harder.
     """
     generator = np.random.default_rng(seed)
-    near, far = (keys[generator.integers(len(keys), size=count)].astype(np.float32) for _ in "ab")
+    near, far = (unpacked(keys[generator.integers(len(keys), size=count)]) for _ in "ab")
     near /= np.maximum(np.linalg.norm(near, axis=1, keepdims=True), 1e-12)
     far -= (far * near).sum(axis=1, keepdims=True) * near
     far /= np.maximum(np.linalg.norm(far, axis=1, keepdims=True), 1e-3)
@@ -37,15 +39,15 @@ def disturbed(keys: Half, count: int, seed: int) -> Single:
     return made
 
 
-def exact_best(keys: Half, queries: Single, wanted: int) -> Int:
-    """Return the positions of the best keys (M, E) for each query, (Q, min(wanted, M))."""
+def exact_best(keys: npt.NDArray[Any], queries: Single, wanted: int) -> Int:
+    """Return the positions of the best of M keys for each query, (Q, min(wanted, M))."""
     faiss = require("faiss", extra="index")
     queries = np.ascontiguousarray(queries, np.float32)
     wanted = min(wanted, len(keys))
     scores = np.empty((len(queries), 0), np.float32)
     places = np.empty((len(queries), 0), np.int64)
     for start in range(0, len(keys), _BLOCK):
-        block = keys[start : start + _BLOCK].astype(np.float32)
+        block = unpacked(keys[start : start + _BLOCK])
         found, where = faiss.knn(
             queries, block, min(wanted, len(block)), metric=faiss.METRIC_INNER_PRODUCT
         )

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kblam.errors import require
+from kblam.knowledge import unpacked
 
 __all__ = ["Codes", "trained"]
 
-Half = npt.NDArray[np.float16]
 Single = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 
@@ -63,11 +63,13 @@ class Codes:
         return result
 
 
-def trained(keys: Half, seed: int, step: Callable[[int], None] = lambda _: None) -> Codes:
+def trained(
+    keys: npt.NDArray[Any], seed: int, step: Callable[[int], None] = lambda _: None
+) -> Codes:
     """Train codes, and encode all keys.
 
     Args:
-        keys: (M, E), at least one.
+        keys: Of M facts, at least one, as ``FactVectors`` has them.
         seed: Which keys are trained on.
         step: Told how many keys were encoded since it was last called.
     """
@@ -75,15 +77,16 @@ def trained(keys: Half, seed: int, step: Callable[[int], None] = lambda _: None)
     generator = np.random.default_rng(seed)
     chosen = np.sort(generator.permutation(len(keys))[:_TRAINED_ON])
     # A few facts are repeated, for there must be as many as there are centres.
-    sample = np.resize(keys[chosen].astype(np.float32), (max(len(chosen), _CENTRES), keys.shape[1]))
-    parts = _parts(keys.shape[1])
+    sample = unpacked(keys[chosen])
+    sample = np.resize(sample, (max(len(chosen), _CENTRES), sample.shape[1]))
+    parts = _parts(sample.shape[1])
     rotation = _rotation(faiss, sample, parts)
     # Packed for searching at the end: that takes exactly the memory that is needed.
     plain = faiss.IndexPQ(rotation.shape[1], parts, 4, faiss.METRIC_INNER_PRODUCT)
     plain.pq.cp.min_points_per_centroid = 1
     plain.train(np.ascontiguousarray(sample @ rotation))
     for start in range(0, len(keys), _BLOCK):
-        block = keys[start : start + _BLOCK].astype(np.float32)
+        block = unpacked(keys[start : start + _BLOCK])
         plain.add(np.ascontiguousarray(block @ rotation))
         step(len(block))
     return Codes(rotation, faiss.IndexPQFastScan(plain))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["compared", "marks", "shifted"]
 
-Half = npt.NDArray[np.float16]
 Int = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.uint32]
 
@@ -57,12 +58,13 @@ def _first(differs: npt.NDArray[np.bool_]) -> int:
     return place if len(differs) and differs[place] else len(differs)
 
 
-def marks(keys: Half) -> Marks:
-    """Return a checksum of each key (M, E), uint32 (M)."""
+def marks(keys: npt.NDArray[Any]) -> Marks:
+    """Return a checksum of each of M keys, in whatever form, uint32 (M)."""
     result = np.empty(len(keys), np.uint32)
-    factors = np.random.default_rng(0).integers(0, 2**32, keys.shape[1], dtype=np.uint32) | 1
+    width = keys.itemsize * (keys.size // max(len(keys), 1)) // 2
+    factors = np.random.default_rng(0).integers(0, 2**32, width, dtype=np.uint32) | 1
     for start in range(0, len(keys), _BLOCK):
-        block = np.ascontiguousarray(keys[start : start + _BLOCK], "<f2").view("<u2")
+        block = np.ascontiguousarray(keys[start : start + _BLOCK]).view("<u2").reshape(-1, width)
         # Two values of 16 bits differ by less than 2^16: an odd factor never makes them equal.
         products = block.astype(np.uint32) * factors
         result[start : start + _BLOCK] = products.sum(axis=1, dtype=np.uint32)

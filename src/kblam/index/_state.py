@@ -41,7 +41,7 @@ class State:
         return cls(
             vectors.store_id,
             vectors.encoder,
-            int(vectors.keys.shape[1]),
+            vectors.dimension,
             vectors.sequence,
             vectors.fingerprint,
             len(vectors),
@@ -76,7 +76,7 @@ def check_settings(
             f"Expected wanted >= 1 and 0 < recall <= 1, got {wanted} and {recall}. Ask for the "
             "share of each query's best facts that is to be found."
         )
-    dimension = vectors.keys.shape[1]
+    dimension = vectors.dimension
     if queries is not None and (queries.ndim != 2 or queries.shape[1] != dimension):
         raise ConfigError(
             f"Expected queries (Q, {dimension}), got {queries.shape}. Embed them with the "

@@ -9,6 +9,7 @@ from __future__ import annotations
 from kblam.knowledge._change import Change
 from kblam.knowledge._difference import SyncReport
 from kblam.knowledge._following import Following
+from kblam.knowledge._layout import VectorForm, unpacked
 from kblam.knowledge._snapshot import Snapshot
 from kblam.knowledge._view_facts import ViewFacts
 from kblam.knowledge._words import term_words, value_words, verbalise
@@ -46,12 +47,14 @@ __all__ = [
     "TextEmbedder",
     "Triple",
     "TripleSource",
+    "VectorForm",
     "VersionedSource",
     "View",
     "ViewFacts",
     "as_triple",
     "inverse",
     "term_words",
+    "unpacked",
     "value_words",
     "verbalise",
 ]

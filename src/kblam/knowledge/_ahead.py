@@ -9,7 +9,9 @@ from itertools import islice
 
 from kblam.knowledge._database import Database
 from kblam.knowledge._encode import ADVANCE, INSERT_VECTOR, checked, encoder_number
+from kblam.knowledge._layout import Layout
 from kblam.knowledge._rows import State, text_hash
+from kblam.knowledge._schema import read_form
 from kblam.knowledge._stage import Stage, Stopped
 from kblam.knowledge._vector_rows import SOME_EMBEDDINGS
 from kblam.knowledge.protocols import TextEmbedder
@@ -55,14 +57,16 @@ def embed_ahead(
         texts = {text_hash(text): text for pair in pairs for text in pair}
         with database.read() as connection:
             parameters = {"texts": json.dumps(list(texts)), "encoder": encoder}
+            form = read_form(connection)
             held = dict(connection.execute(SOME_EMBEDDINGS, parameters).fetchall())
         missing = {hashed: text for hashed, text in texts.items() if hashed not in held}
         lacking += sum(not missing.keys().isdisjoint(map(text_hash, pair)) for pair in pairs)
         if missing:
             vectors = checked(embedder, embedder.encode(list(missing.values())), len(missing))
-            rows = (vector.tobytes() for vector in vectors)
-            stage.keep_vectors(encoder, zip(missing, rows, strict=True))
-        stage.keep_vectors(encoder, held.items())
+            rows = Layout(form, embedder.dimension).packed(vectors)
+            packed = zip(missing, (row.tobytes() for row in rows), strict=True)
+            stage.keep_vectors(encoder, form, packed)
+        stage.keep_vectors(encoder, form, held.items())
     return lacking
 
 
@@ -78,7 +82,11 @@ def write_vectors(
         now: The state after the facts were written.
     """
     encoders = set()
-    for encoder, text, vector in stage.vectors():
+    now_form = read_form(connection)
+    for encoder, text, form, vector in stage.vectors():
+        if form != now_form:
+            before = None  # the store was converted meanwhile: what is left out is embedded later
+            continue
         encoders.add(encoder)
         connection.execute(INSERT_VECTOR, {"encoder": encoder, "text": text, "vector": vector})
     if before is None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sqlite3
 
 from kblam.errors import StoreCorruptError
+from kblam.knowledge._layout import Layout
 from kblam.knowledge._rows import COLUMNS, content_columns, new_fact, read_state
+from kblam.knowledge._schema import read_form
+from kblam.knowledge._vector_rows import as_written
 
 __all__ = ["check_store"]
 
@@ -14,10 +17,7 @@ _UNUSED = """
 SELECT count(*) FROM embeddings
 WHERE text NOT IN (SELECT key_text FROM facts) AND text NOT IN (SELECT value_text FROM facts)
 """
-_UNEVEN = """
-SELECT count(*) FROM embeddings JOIN encoders USING (encoder)
-WHERE length(vector) <> 2 * dimension
-"""
+_UNEVEN = "SELECT count(*) FROM embeddings WHERE encoder = ? AND length(vector) <> ?"
 # The last word of the journal on every fact that it names.
 _LAST_SAID = """
 SELECT count(*) FROM (SELECT fact_id, op, max(seq) FROM journal GROUP BY fact_id)
@@ -51,10 +51,15 @@ def _row_faults(connection: sqlite3.Connection) -> list[str]:
         faults.append("the facts are not those that the fingerprint stands for")
     for query, fault in (
         (_UNUSED, "vectors of no fact"),
-        (_UNEVEN, "vectors of the wrong length"),
         (_LAST_SAID, "facts that the journal knows otherwise"),
         (_UNSAID, "facts that the journal does not know"),
     ):
         if count := connection.execute(query).fetchone()[0]:
             faults.append(f"{count} {fault}")
+    form = read_form(connection)
+    for encoder, dimension in connection.execute("SELECT encoder, dimension FROM encoders"):
+        with as_written():
+            expected = Layout(form, dimension).nbytes
+        if count := connection.execute(_UNEVEN, (encoder, expected)).fetchone()[0]:
+            faults.append(f"{count} vectors of the wrong length")
     return faults

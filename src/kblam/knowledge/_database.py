@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kblam.errors import KBLaMError, StoreCorruptError, StoreError
 from kblam.knowledge import _schema
+from kblam.knowledge._layout import VectorForm
 from kblam.knowledge._search import words_occur
 
 __all__ = ["Database"]
@@ -29,13 +30,14 @@ class Database:
 
     Args:
         path: A file, created if it does not exist, or ``":memory:"``.
+        form: What its vectors are to be kept in, None for whatever it has.
 
     Raises:
         StoreCorruptError: The file is not a knowledge store, or it is damaged.
-        StoreError: The file cannot be opened.
+        StoreError: The file cannot be opened, or keeps its vectors in another form.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, form: VectorForm | None = None) -> None:
         self.in_memory = str(path) == ":memory:"
         self.path = None if self.in_memory else Path(path).absolute()
         self.name = str(path)
@@ -49,7 +51,7 @@ class Database:
         with self._translated():
             connection = self._open()
             try:
-                _schema.prepare(connection, self.name)
+                _schema.prepare(connection, self.name, form)
             except BaseException:
                 connection.close()
                 raise
@@ -81,6 +83,16 @@ class Database:
             except BaseException:
                 connection.rollback()
                 raise
+
+    def compact(self) -> None:
+        """Give back to the disk what the file no longer needs.
+
+        Raises:
+            StoreError: There is no room to write the file anew.
+        """
+        if not self.in_memory:
+            with self._translated(), self._writer, self._borrowed() as connection:
+                connection.execute("VACUUM")
 
     def close(self) -> None:
         """Close every connection; one that is in use is closed when it comes back."""

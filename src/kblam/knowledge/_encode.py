@@ -12,7 +12,9 @@ from tqdm.auto import tqdm
 
 from kblam.errors import StoreError
 from kblam.knowledge._database import Database
+from kblam.knowledge._layout import Layout
 from kblam.knowledge._rows import COLUMNS, new_fact, read_state, text_hash
+from kblam.knowledge._schema import read_form
 from kblam.knowledge.protocols import TextEmbedder
 
 __all__ = ["ADVANCE", "INSERT_VECTOR", "checked", "encode_facts", "encoder_number", "lacks_vectors"]
@@ -113,10 +115,12 @@ def _encode_rows(
         texts = _missing_texts(connection, encoder, rows)
     if not texts and through is None:
         return
-    vectors: npt.NDArray[Any] = np.empty((0, embedder.dimension))
+    vectors: npt.NDArray[Any] = np.empty((0, embedder.dimension), "<f2")
     if texts:
         vectors = checked(embedder, embedder.encode(list(texts.values())), len(texts))
     with database.write() as connection:
+        # The store may have been converted meanwhile.
+        vectors = Layout(read_form(connection), embedder.dimension).packed(vectors)
         connection.executemany(
             INSERT_VECTOR,
             (

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kblam.knowledge._fact_ids import FactIds
+from kblam.knowledge._layout import Rows
 from kblam.knowledge._vector_file import VectorFile
 
 __all__ = ["Part", "Patch", "patch"]
 
-Half = npt.NDArray[np.float16]
 Int = npt.NDArray[np.int64]
 
 # Above this share of rows that differ from the file, it is written anew.
@@ -31,8 +31,8 @@ class Part:
     Attributes:
         ids: The facts' identifiers (M).
         rows: Where the store keeps them, ascending (M).
-        keys: (M, E).
-        values: (M, E).
+        keys: Their vectors (M).
+        values: Their vectors (M).
         pending: Facts without vectors; they are in none of the above.
         file: What keys and values are mapped from, or None.
         overlay: Positions at which they differ from the file, ascending.
@@ -40,8 +40,8 @@ class Part:
 
     ids: FactIds
     rows: Int
-    keys: Half
-    values: Half
+    keys: Rows
+    values: Rows
     pending: tuple[str, ...] = ()
     file: VectorFile | None = None
     overlay: Int = field(default_factory=_none)
@@ -132,10 +132,11 @@ def _merged(before: Part, touched: Int, fresh: Part) -> Part:
     # One copy of what stayed (a row to be overwritten takes any), then the few new rows.
     index = np.where(is_new, 0, source)
 
-    def merged(then: Half, new: Half) -> Half:
+    def merged(then: Rows, new: Rows) -> Rows:
         if not old:
-            return np.asarray(new[source], np.float16)
-        result: Half = then.take(index, axis=0)
+            result: Rows = new[source]
+            return result
+        result = then.take(index, axis=0)
         result[is_new] = new[source[is_new] - old]
         return result
 

@@ -5,13 +5,15 @@ facts          one row per fact; ``key_text`` and ``value_text`` are hashes of i
 journal        one row per change of a fact, written by triggers only
 encoders       the encoders whose vectors are kept; ``through`` is the journal's position up to
                which every fact has vectors
-embeddings     one half-precision vector per encoder and text, shared by all facts with that text
-meta           one row: who this store is, the exclusive or of all facts' digests, and whether
-               it mirrors a source
+embeddings     one vector per encoder and text, shared by all facts with that text
+meta           one row: who this store is, the exclusive or of all facts' digests, whether it
+               mirrors a source, and from version 2 on the form that vectors are kept in
 =============  ==================================================================================
 
 A fact's vectors are found through the hashes of its texts. So a changed fact lacks vectors at
 once, equal texts share one, and encoding can be broken off anywhere.
+
+A store that never kept its vectors but in half precision stays at version 1.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ import uuid
 from pathlib import Path
 
 from kblam.errors import StoreCorruptError, StoreError
+from kblam.knowledge._layout import VectorForm
 
-__all__ = ["check_file", "prepare"]
+__all__ = ["check_file", "prepare", "read_form", "write_form"]
 
 APPLICATION_ID = 0x4B42_4C4D  # "KBLM"
-SCHEMA_VERSION = 1
+SCHEMA_VERSIONS = (1, 2)
 _MAGIC = b"SQLite format 3\x00"
 
 # SQLite has no exclusive or: a ^ b = (a | b) - (a & b), exact for the digests' 62 bits.
@@ -136,19 +139,30 @@ def check_file(path: Path) -> None:
         )
 
 
-def prepare(connection: sqlite3.Connection, name: str) -> None:
+def prepare(connection: sqlite3.Connection, name: str, form: VectorForm | None) -> None:
     """Create the tables in an empty database, or check that they are this version's.
 
     Args:
         connection: In autocommit mode.
         name: The path, for messages.
+        form: What vectors are to be kept in. None: half precision in a new store, whatever it
+            has in another.
 
     Raises:
         StoreCorruptError: The database belongs to something else.
-        StoreError: It was written by a newer version of kblam.
+        StoreError: It was written by a newer version of kblam, or keeps vectors in another form.
     """
-    if _is_current(connection, name):
-        return
+    if not _is_current(connection, name):
+        _create(connection, name, form or "half")
+    found = read_form(connection)
+    if form is not None and found != form:
+        raise StoreError(
+            f"Expected {name} to keep its vectors as {form!r}, but it keeps them as {found!r}. "
+            f"Open it without saying how, or convert it: store.convert_vectors({form!r})."
+        )
+
+
+def _create(connection: sqlite3.Connection, name: str, form: VectorForm) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have created the tables since the look above.
@@ -159,15 +173,45 @@ def prepare(connection: sqlite3.Connection, name: str) -> None:
                 "INSERT INTO meta (store, digest) VALUES (?, 0)", (uuid.uuid4().hex,)
             )
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSIONS[0]}")
+            if form != "half":
+                write_form(connection, form)
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()
         raise
 
 
+def read_form(connection: sqlite3.Connection) -> VectorForm:
+    """Return what the store keeps its vectors in.
+
+    Raises:
+        StoreCorruptError: It says something else than that.
+    """
+    if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSIONS[0]:
+        return "half"
+    row = connection.execute("SELECT vectors FROM meta").fetchone()
+    if row == ("half",):
+        return "half"
+    if row == ("int8",):
+        return "int8"
+    raise StoreCorruptError(
+        "The store's own state is damaged: expected 'half' or 'int8' as the form of its vectors, "
+        f"got {row!r:.100}. Restore it from a copy, or build it anew from its triples."
+    )
+
+
+def write_form(connection: sqlite3.Connection, form: VectorForm) -> None:
+    """Say what the store keeps its vectors in, inside the transaction that converts them."""
+    # Versions of kblam that know nothing of forms then refuse the store.
+    if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSIONS[0]:
+        connection.execute("ALTER TABLE meta ADD COLUMN vectors TEXT NOT NULL DEFAULT 'half'")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSIONS[-1]}")
+    connection.execute("UPDATE meta SET vectors = ?", (form,))
+
+
 def _is_current(connection: sqlite3.Connection, name: str) -> bool:
-    """Return True for a store of this version, False for an empty database."""
+    """Return True for a store of these versions, False for an empty database."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -178,9 +222,10 @@ def _is_current(connection: sqlite3.Connection, name: str) -> bool:
             f"{name} is an SQLite database, but not a knowledge store (application id "
             f"{application:#x}, expected {APPLICATION_ID:#x})."
         )
-    if version != SCHEMA_VERSION:
+    if version not in SCHEMA_VERSIONS:
+        known = " and ".join(map(str, SCHEMA_VERSIONS))
         raise StoreError(
-            f"{name} has schema version {version}, this kblam reads version {SCHEMA_VERSION}. "
+            f"{name} has schema version {version}, this kblam reads versions {known}. "
             "Use the version of kblam that wrote it, or build the store anew."
         )
     return True

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from kblam.errors import FactError, StoreError
+from kblam.knowledge._layout import VectorForm
 from kblam.knowledge._rows import metadata_json
 from kblam.knowledge.triple import Triple
 
@@ -34,7 +35,7 @@ _CREATE = (
     "CREATE UNIQUE INDEX wanted_id ON wanted (id) WHERE id IS NOT NULL",
     """
     CREATE TABLE vectors (
-        encoder INTEGER NOT NULL, text INTEGER NOT NULL, vector BLOB NOT NULL,
+        encoder INTEGER NOT NULL, text INTEGER NOT NULL, form TEXT NOT NULL, vector BLOB NOT NULL,
         PRIMARY KEY (encoder, text)
     )
     """,
@@ -146,18 +147,21 @@ class Stage:
             return Triple(entity, name, value, identifier)
         return Triple(entity, name, value, identifier, json.loads(metadata))
 
-    def keep_vectors(self, encoder: int, vectors: Iterable[tuple[int, bytes]]) -> None:
+    def keep_vectors(
+        self, encoder: int, form: VectorForm, vectors: Iterable[tuple[int, bytes]]
+    ) -> None:
         """Put vectors aside, under the hashes of their texts.
 
         Args:
             encoder: The encoder's number in the store.
+            form: What the vectors are in.
             vectors: Pairs of a text's hash and its vector.
         """
         self._connection.executemany(
-            "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)",
-            ((encoder, text, vector) for text, vector in vectors),
+            "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
+            ((encoder, text, form, vector) for text, vector in vectors),
         )
 
-    def vectors(self) -> Iterator[tuple[int, int, bytes]]:
-        """Iterate over what :meth:`keep_vectors` was given: encoder, text, vector."""
-        return self._connection.execute("SELECT encoder, text, vector FROM vectors")
+    def vectors(self) -> Iterator[tuple[int, int, VectorForm, bytes]]:
+        """Iterate over what :meth:`keep_vectors` was given: encoder, text, form, vector."""
+        return self._connection.execute("SELECT encoder, text, form, vector FROM vectors")

@@ -13,8 +13,9 @@ rows         where the store keeps each fact, int64 (M)
 digests      the facts' digests, int64 (M)
 ends         where each identifier ends, int64 (M)
 identifiers  one after another, UTF-8
-keys         float16 (C, E) of which the first M are there, the others room to grow
-values       float16 (C, E)
+keys         float16 (C, E), or int8 with factors, of which the first M are there, the others
+             room to grow
+values       as the keys
 ===========  ====================================================================================
 """
 
@@ -37,10 +38,10 @@ import numpy.typing as npt
 
 from kblam.knowledge._beside import file_beside, read_header, replacing, write_header
 from kblam.knowledge._fact_ids import FactIds
+from kblam.knowledge._layout import Layout, Rows, VectorForm, expect_form, layout_of
 
 __all__ = ["Content", "Header", "Stored", "VectorFile", "keep", "opened", "scratch"]
 
-Half = npt.NDArray[np.float16]
 Int = npt.NDArray[np.int64]
 
 _MAGIC = b"KBLMVEC1"
@@ -62,6 +63,7 @@ class Header:
         capacity: C.
         letters: Bytes of all identifiers.
         index_crc: Checksum of everything before the keys but the header.
+        form: What keys and values are kept in.
     """
 
     store: str
@@ -72,10 +74,16 @@ class Header:
     capacity: int
     letters: int
     index_crc: int
+    form: VectorForm = "half"  # as which it is not written
+
+    @property
+    def layout(self) -> Layout:
+        """How the vectors lie."""
+        return Layout(self.form, self.dimension)
 
     def offsets(self, start: int) -> tuple[int, int, int]:
         """Where keys and values begin and the file ends, if rows begin at ``start``."""
-        vectors = 2 * self.capacity * self.dimension
+        vectors = self.capacity * self.layout.nbytes
         keys = _aligned(start + 24 * self.count + self.letters)
         values = _aligned(keys + vectors)
         return keys, values, values + vectors
@@ -107,16 +115,13 @@ class VectorFile:
     header: Header
     start: int
 
-    def map(self) -> tuple[Half, Half]:
-        """Map keys and values, (C, E) each. Writing to them changes this mapping alone."""
+    def map(self) -> tuple[Rows, Rows]:
+        """Map keys and values, C each. Writing to them changes this mapping alone."""
         keys, values, size = self.header.offsets(self.start)
         # One file, however often it is mapped: only pages that are written to are copied.
         mapped = mmap.mmap(self.file.number, size, access=mmap.ACCESS_COPY)
-        shape = (self.header.capacity, self.header.dimension)
-        return (
-            np.frombuffer(mapped, "<f2", shape[0] * shape[1], keys).reshape(shape),
-            np.frombuffer(mapped, "<f2", shape[0] * shape[1], values).reshape(shape),
-        )
+        layout, capacity = self.header.layout, self.header.capacity
+        return layout.read(mapped, capacity, keys), layout.read(mapped, capacity, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ def beside(database: Path, encoder: str) -> Path:
     return file_beside(database, "vectors", encoder)
 
 
-def opened(database: Path, store: str, encoder: str, dimension: int) -> Stored | None:
+def opened(database: Path, store: str, encoder: str, layout: Layout) -> Stored | None:
     """Open the file of a store's vectors; None if there is none that can be trusted."""
     with (
         suppress(OSError, ValueError, TypeError, struct.error),
@@ -149,7 +154,7 @@ def opened(database: Path, store: str, encoder: str, dimension: int) -> Stored |
     ):
         stored = _read(file)
         header = stored.file.header
-        if (header.store, header.encoder, header.dimension) == (store, encoder, dimension):
+        if (header.store, header.encoder, header.layout) == (store, encoder, layout):
             return stored
     return None
 
@@ -162,6 +167,7 @@ def _read(file: IO[bytes]) -> Stored:
     """
     about, end = read_header(file, _MAGIC)
     header = Header(**about)
+    expect_form(header.form)
     start = _aligned(end)
     if os.fstat(file.fileno()).st_size != header.offsets(start)[2]:
         raise ValueError("Expected a whole file of vectors, got a part of one.")
@@ -177,7 +183,7 @@ def _read(file: IO[bytes]) -> Stored:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is to be written: see :class:`Stored`; keys and values are (M, E)."""
+    """What is to be written: see :class:`Stored`; keys and values are M vectors."""
 
     store: str
     encoder: str
@@ -185,8 +191,8 @@ class Content:
     ids: FactIds
     rows: Int
     digests: Int
-    keys: Half
-    values: Half
+    keys: Rows
+    values: Rows
 
 
 def keep(database: Path, content: Content) -> VectorFile | None:
@@ -210,20 +216,24 @@ def scratch(database: Path, content: Content) -> VectorFile | None:
 
 
 def _write(file: IO[bytes], content: Content) -> tuple[Header, int]:
-    count, dimension = content.keys.shape
+    layout, count = layout_of(content.keys), len(content.rows)
     numbers = np.stack([content.rows, content.digests, content.ids.ends]).astype("<i8")
     index = (numbers.tobytes(), content.ids.packed)
     header = Header(
         store=content.store,
         encoder=content.encoder,
-        dimension=dimension,
+        dimension=layout.dimension,
         sequence=content.sequence,
         count=count,
         capacity=count + int(_SLACK * count) + 1024,
         letters=len(content.ids.packed),
         index_crc=zlib.crc32(index[1], zlib.crc32(index[0])),
+        form=layout.form,
     )
-    start = _aligned(write_header(file, _MAGIC, asdict(header)))
+    about = asdict(header)
+    if header.form == "half":
+        del about["form"]
+    start = _aligned(write_header(file, _MAGIC, about))
     file.seek(start)
     for part in index:
         file.write(part)
@@ -236,10 +246,10 @@ def _write(file: IO[bytes], content: Content) -> tuple[Header, int]:
     return header, start
 
 
-def _pieces(vectors: Half) -> Iterator[Any]:
-    step = 16_384
+def _pieces(vectors: Rows) -> Iterator[Any]:
+    step, item = 16_384, layout_of(vectors).item
     for begin in range(0, len(vectors), step):
-        yield np.ascontiguousarray(vectors[begin : begin + step], "<f2").data
+        yield np.ascontiguousarray(vectors[begin : begin + step], item).data
 
 
 def _aligned(offset: int) -> int:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from kblam.errors import StoreCorruptError
 from kblam.knowledge._fact_ids import FactIds
+from kblam.knowledge._layout import Layout, Rows
 from kblam.knowledge._patch import Part, Patch, patch
 from kblam.knowledge._rows import State
 from kblam.knowledge._vector_file import Content, keep, opened
@@ -23,9 +24,8 @@ from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
 if TYPE_CHECKING:
     from kblam.knowledge._database import Database
 
-__all__ = ["SOME_EMBEDDINGS", "Files", "Reader"]
+__all__ = ["SOME_EMBEDDINGS", "Files", "Reader", "as_written"]
 
-Half = npt.NDArray[np.float16]
 Int = npt.NDArray[np.int64]
 
 # Above this share of changed facts, reading everything anew is quicker than patching.
@@ -69,7 +69,7 @@ class Files:
         """Open it and bring it up to date, for all facts; None if it cannot be trusted."""
         if self.path is None:
             return None
-        stored = opened(self.path, self.state.store, self.encoder, reader.dimension)
+        stored = opened(self.path, self.state.store, self.encoder, reader.layout)
         if stored is None or stored.file.header.sequence > self.state.sequence:
             return None
         count = stored.file.header.count
@@ -113,18 +113,18 @@ class Reader:
     """Reads vectors inside one read transaction."""
 
     def __init__(
-        self, connection: sqlite3.Connection, view: View | None, encoder: int, dimension: int
+        self, connection: sqlite3.Connection, view: View | None, encoder: int, layout: Layout
     ) -> None:
         self.connection = connection
         self.view = view
         self.encoder = encoder
-        self.dimension = dimension
+        self.layout = layout
         self.parameters: dict[str, Any] = view_parameters(view)
         self.digests: list[int] = []  # of the facts that were changed, as they are now
 
     def of_everything(self) -> Reader:
         """Return a reader of the same state without a view."""
-        return Reader(self.connection, None, self.encoder, self.dimension)
+        return Reader(self.connection, None, self.encoder, self.layout)
 
     def all_rows(self) -> list[tuple[int, str, int, int]]:
         """Return the view's facts: row, identifier, hashes of key and value text."""
@@ -173,9 +173,9 @@ class Reader:
 
     def part(self, rows: list[tuple[int, str, int, int]], *, changed: bool = False) -> Part:
         """Return the facts of these rows with their vectors."""
-        with _as_written():
+        with as_written():
             hashes = np.array([row[2:] for row in rows], np.int64).reshape(-1, 2)
-        columns = [_Column(column, self.dimension) for column in hashes.T]
+        columns = [_Column(column, self.layout) for column in hashes.T]
         wanted = np.unique(hashes) if changed or self.view is not None else None
         for texts, vectors in self._embeddings(wanted):
             for column in columns:
@@ -192,27 +192,21 @@ class Reader:
             pending=tuple(i for i, there in zip(ids, present, strict=True) if not there),
         )
 
-    def _embeddings(self, wanted: Int | None) -> Iterator[tuple[Int, Half]]:
-        """Yield text hashes (T) and their vectors (T, E), of all texts or of those wanted."""
+    def _embeddings(self, wanted: Int | None) -> Iterator[tuple[Int, Rows]]:
+        """Yield text hashes (T) and their vectors (T), of all texts or of those wanted."""
         if wanted is None:
             statement, texts = _ALL_EMBEDDINGS, None
         else:
             statement, texts = SOME_EMBEDDINGS, json.dumps(wanted.tolist())
         cursor = self.connection.execute(statement, {"encoder": self.encoder, "texts": texts})
         while chunk := cursor.fetchmany(_CHUNK):
-            with _as_written():
-                blob = b"".join(vector for _, vector in chunk)
-            if len(blob) != 2 * self.dimension * len(chunk):
-                raise StoreCorruptError(
-                    f"The store's vectors are damaged: {len(chunk)} of them take {len(blob)} "
-                    f"bytes, expected {2 * self.dimension * len(chunk)}. Build the store anew."
-                )
-            vectors = np.frombuffer(blob, "<f2").reshape(len(chunk), self.dimension)
+            with as_written():
+                vectors = self.layout.of_blobs([vector for _, vector in chunk])
             yield np.array([text for text, _ in chunk], np.int64), vectors
 
 
 @contextmanager
-def _as_written() -> Iterator[None]:
+def as_written() -> Iterator[None]:
     """Say that the store is damaged where it holds values of other types than it wrote.
 
     Raises:
@@ -231,17 +225,17 @@ class _Column:
 
     Args:
         hashes: The facts' texts (M); several facts may have the same.
-        dimension: The vectors' length E.
+        layout: Of the vectors.
     """
 
-    def __init__(self, hashes: Int, dimension: int) -> None:
-        self.vectors: Half = np.empty((len(hashes), dimension), np.float16)
+    def __init__(self, hashes: Int, layout: Layout) -> None:
+        self.vectors = layout.empty(len(hashes))
         self.found = np.zeros(len(hashes), bool)
         self._order = np.argsort(hashes)
         self._sorted = hashes[self._order]
 
-    def put(self, texts: Int, vectors: Half) -> None:
-        """Give the vectors (T, E) of some texts (T) to all facts that have these texts."""
+    def put(self, texts: Int, vectors: Rows) -> None:
+        """Give the vectors (T) of some texts (T) to all facts that have these texts."""
         first = np.searchsorted(self._sorted, texts, "left")
         count = np.searchsorted(self._sorted, texts, "right") - first
         source = np.repeat(np.arange(len(texts)), count)

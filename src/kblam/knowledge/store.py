@@ -10,8 +10,11 @@ from tqdm.auto import tqdm
 
 from kblam.errors import FactError, StoreError, UnsupportedSourceError
 from kblam.knowledge import _rows
+from kblam.knowledge._convert import convert_vectors
 from kblam.knowledge._database import Database
+from kblam.knowledge._layout import VectorForm, expect_form
 from kblam.knowledge._live import LiveStore, Source, as_source
+from kblam.knowledge._schema import read_form
 from kblam.knowledge._synchronise import triples_of
 from kblam.knowledge.protocols import DocumentExtractor
 from kblam.knowledge.sources import TripleLike
@@ -20,7 +23,7 @@ __all__ = ["KnowledgeStore"]
 
 
 class KnowledgeStore(LiveStore):
-    """Facts with half-precision vectors in one SQLite file.
+    """Facts with their vectors in one SQLite file.
 
     A store may be used by many threads, and its file by many processes: readers never wait and
     see what was committed last, writers take turns. Every method that writes is one
@@ -29,30 +32,44 @@ class KnowledgeStore(LiveStore):
     Args:
         path: A file, created if it does not exist; ``":memory:"`` keeps everything in this
             process.
+        vectors: What vectors are kept in, for good, in the file and in memory: ``"half"``
+            precision (two bytes a number), or ``"int8"`` (one byte a number and four a vector),
+            which takes about half as much. None is what the store has, half precision in a new
+            one. :meth:`convert_vectors` changes it.
 
     Raises:
+        ConfigError: ``vectors`` is neither.
         StoreCorruptError: The file is not a knowledge store, or it is damaged.
-        StoreError: The file cannot be opened, or a newer version of kblam wrote it.
+        StoreError: The file cannot be opened, a newer version of kblam wrote it, or it keeps its
+            vectors in another form than ``vectors``.
     """
 
-    def __init__(self, path: str | Path = ":memory:") -> None:
-        super().__init__(Database(path))
+    def __init__(self, path: str | Path = ":memory:", *, vectors: VectorForm | None = None) -> None:
+        if vectors is not None:
+            expect_form(vectors)
+        super().__init__(Database(path, vectors))
 
     @classmethod
     def from_source(
-        cls, source: Source, path: str | Path = ":memory:", *, progress: bool = False
+        cls,
+        source: Source,
+        path: str | Path = ":memory:",
+        *,
+        vectors: VectorForm | None = None,
+        progress: bool = False,
     ) -> KnowledgeStore:
         """Open a store and add every triple of a source to it.
 
         Args:
             source: A triple source, or triples in any form that :meth:`add` takes.
             path: As for the class.
+            vectors: As for the class.
             progress: Show a progress bar.
 
         Raises:
             FactError: The source holds something that is no fact; the store is then unchanged.
         """
-        store = cls(path)
+        store = cls(path, vectors=vectors)
         try:
             store.add(source, progress=progress)
         except BaseException:
@@ -142,6 +159,32 @@ class KnowledgeStore(LiveStore):
             raise FactError("Say what to remove: an id, an entity, a property, or several.")
         with self._database.write() as connection:
             return _rows.remove(connection, id, entity, property)
+
+    @property
+    def vector_form(self) -> VectorForm:
+        """What the vectors are kept in: ``"half"`` precision or ``"int8"``."""
+        with self._database.read() as connection:
+            return read_form(connection)
+
+    def convert_vectors(self, form: VectorForm) -> bool:
+        """Keep the vectors in another form from now on, those that there are included.
+
+        Nothing is embedded anew, and models that have the store attached go on meanwhile. What
+        int8 rounded off does not come back with half precision; a store that is built anew has
+        it. The file is written anew as a whole, which takes as much room again for that time.
+
+        Args:
+            form: ``"half"`` or ``"int8"``, as for the class.
+
+        Returns:
+            Whether the store kept them in the other form before.
+
+        Raises:
+            ConfigError: ``form`` is neither.
+            StoreCorruptError: A vector is damaged. The store is unchanged.
+        """
+        expect_form(form)
+        return convert_vectors(self._database, form)
 
     def close(self) -> None:
         """Stop following and close the store; what is committed stays."""

@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kblam.errors import StoreCorruptError
+from kblam.knowledge._layout import Layout, Rows, VectorForm, layout_of
 from kblam.knowledge._patch import Part
 from kblam.knowledge._rows import read_state
+from kblam.knowledge._schema import read_form
 from kblam.knowledge._vector_rows import Files, Reader
 from kblam.knowledge.view import View
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FactVectors"]
 
-Half = npt.NDArray[np.float16]
 Int = npt.NDArray[np.int64]
 
 # No encoder makes longer vectors; what is damaged must not ask for all memory.
@@ -38,8 +39,10 @@ class FactVectors:
 
     Attributes:
         fact_ids: The facts' identifiers (M).
-        keys: Embeddings of the facts' key texts, float16 (M, E), read-only.
-        values: Embeddings of the facts' value texts, float16 (M, E), read-only.
+        keys: Embeddings of the facts' key texts, float16 (M, E), read-only. Of a store that
+            keeps int8, an array of M records with the fields ``codes``, int8 (M, E), and
+            ``scale``, float32 (M), what the codes are multiplied by; :func:`unpacked` reads both.
+        values: Embeddings of the facts' value texts, as the keys.
         encoder: The encoder's name.
         view: The view that was read.
         sequence: The journal's position at that state.
@@ -52,8 +55,8 @@ class FactVectors:
     """
 
     fact_ids: Sequence[str]
-    keys: Half
-    values: Half
+    keys: Rows
+    values: Rows
     encoder: str
     view: View | None
     sequence: int
@@ -65,6 +68,16 @@ class FactVectors:
 
     def __len__(self) -> int:
         return len(self.fact_ids)
+
+    @property
+    def dimension(self) -> int:
+        """The length E of a vector."""
+        return layout_of(self.keys).dimension
+
+    @property
+    def form(self) -> VectorForm:
+        """What the vectors are kept in."""
+        return layout_of(self.keys).form
 
     @property
     def nbytes(self) -> int:
@@ -95,11 +108,12 @@ def _vectors(
     previous: FactVectors | None,
 ) -> FactVectors:
     state = read_state(connection)
-    reader = Reader(connection, view, *_known(connection, encoder))
+    number, layout = _known(connection, encoder)
+    reader = Reader(connection, view, number, layout)
     if previous is not None and (
         (previous.encoder, previous.view, previous.store_id) == (encoder, view, state.store)
         and previous.sequence <= state.sequence
-        and previous.keys.shape[1] == reader.dimension
+        and layout_of(previous.keys) == layout
     ):
         if previous.fingerprint == state.fingerprint and not previous.pending:
             return previous
@@ -122,19 +136,20 @@ def _vectors(
     )
 
 
-def _known(connection: sqlite3.Connection, encoder: str) -> tuple[int, int]:
-    """Return an encoder's number and the length of its vectors, zeros if it is not known."""
+def _known(connection: sqlite3.Connection, encoder: str) -> tuple[int, Layout]:
+    """Return an encoder's number and how its vectors are kept, zeros if it is not known."""
+    form = read_form(connection)
     query = "SELECT encoder, dimension FROM encoders WHERE name = ?"
     row = connection.execute(query, (encoder,)).fetchone()
     if row is None:
-        return 0, 0
+        return 0, Layout(form, 0)
     number, dimension = row
     if not isinstance(dimension, int) or not 0 < dimension <= _LONGEST:
         raise StoreCorruptError(
             f"The store's vectors are damaged: their length is said to be {dimension!r:.40}, "
             f"expected a number from 1 to {_LONGEST}. Build the store anew."
         )
-    return number, dimension
+    return number, Layout(form, dimension)
 
 
 def _read(files: Files, reader: Reader, previous: FactVectors | None) -> Part:

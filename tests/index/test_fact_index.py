@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kblam.errors import ConfigError
 from kblam.index import FactIndex
-from kblam.knowledge import FactVectors, KnowledgeStore
+from kblam.knowledge import FactVectors, KnowledgeStore, unpacked
 
 PROFILE = settings.get_profile("index")
 # Added, replaced or removed: which fact of those there are, as a share of them.
@@ -40,7 +40,7 @@ def check(index: FactIndex, vectors: FactVectors) -> None:
     """All positions are found if all codes are, and every fact by its own key if few are."""
     assert index.is_of(vectors)
     assert len(index) == len(vectors)
-    keys = vectors.keys.astype(np.float32)
+    keys = unpacked(vectors.keys)
     everything = np.arange(len(vectors))
     # One less than all codes: no short cut is taken, and at most one fact is missing.
     nearly = len(index._codes) - 1
@@ -195,6 +195,31 @@ def test_views_and_wrong_settings_are_refused(fill, embedder) -> None:
         assert index.updated(view, []) is None
         with pytest.raises(ConfigError):
             index.candidates(np.ones((1, 5), np.float32))
+
+
+def test_facts_kept_as_int8_are_indexed_as_well(fill, embedder, tmp_path: Path) -> None:
+    with KnowledgeStore(tmp_path / "facts.db", vectors="int8") as store:
+        fill(store, 300)
+        vectors = store.vectors(embedder.name)
+        index = FactIndex.build(vectors, wanted=8)
+        assert index.measured_recall >= 0.99
+        check(index, vectors)
+        assert index.save(tmp_path / "index", vectors)
+        change(store, [("a", 0), ("r", 0.5), ("d", 0.3), ("r", 0.9)], "later")
+        store.encode(embedder)
+        later = store.vectors(embedder.name, previous=vectors)
+        check(follow(index, store, later), later)
+        # What was written before is brought up to date by the marks of its keys.
+        loaded = FactIndex.load(tmp_path / "index", later)
+        assert loaded is not None
+        assert loaded._listed.tolist() == follow(index, store, later)._listed.tolist()
+        check(loaded, later)
+        # Of one state in another form it is as good an index, for what it finds is scored anew.
+        store.convert_vectors("half")
+        half = store.vectors(embedder.name)
+        check(follow(index, store, half), half)
+        fill(store, 1)
+        assert FactIndex.load(tmp_path / "index", store.vectors(embedder.name)) is None
 
 
 def test_memory_is_sixteen_bytes_a_fact_at_full_length() -> None:

@@ -9,7 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kblam.knowledge import Fact, FactVectors, KnowledgeStore, ListSource, Triple
+from kblam.knowledge import (
+    Fact,
+    FactVectors,
+    KnowledgeStore,
+    ListSource,
+    Triple,
+    VectorForm,
+    unpacked,
+)
 
 entities = st.sampled_from(["Acme", "Borealis", "Cirrus"])
 properties = st.sampled_from(["founder", "hasProduct", "product"])
@@ -45,9 +53,11 @@ def key(triple: Triple) -> tuple[str, str, str]:
 class StoreMachine(RuleBasedStateMachine):
     """A store in memory beside the set of what it must say."""
 
+    form: VectorForm = "half"
+
     def __init__(self) -> None:
         super().__init__()
-        self.store = KnowledgeStore()
+        self.store = KnowledgeStore(vectors=self.form)
         self.model: dict[tuple[str, str, str], dict[str, str]] = {}
         self.embedder = Embedder()
         self.red = self.store.view(team="red")
@@ -133,9 +143,13 @@ class StoreMachine(RuleBasedStateMachine):
         np.testing.assert_array_equal(patched.values, anew.values)
         for row, fact in enumerate(self.store.get_many(patched.fact_ids)):
             assert fact is not None
-            np.testing.assert_array_equal(patched.keys[row], vector(fact.key_text).astype("f2"))
-            np.testing.assert_array_equal(patched.values[row], vector(fact.value_text).astype("f2"))
+            self.expect(patched.keys[row : row + 1], vector(fact.key_text))
+            self.expect(patched.values[row : row + 1], vector(fact.value_text))
         self.vectors[red] = patched
+
+    def expect(self, kept: np.ndarray, exact: np.ndarray) -> None:
+        """What is kept is what the encoder gave, as far as the store's form can tell."""
+        np.testing.assert_array_equal(kept[0], exact.astype("f2"))
 
     @invariant()
     def agrees_with_the_model(self) -> None:
@@ -161,5 +175,23 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.close()
 
 
+class Int8Machine(StoreMachine):
+    """A store that keeps int8, and may be converted at any time."""
+
+    form: VectorForm = "int8"
+
+    @rule(form=st.sampled_from(["half", "int8"]))
+    def convert(self, form: VectorForm) -> None:
+        seen = len(self.embedder.seen)
+        assert self.store.convert_vectors(form) == (form != self.form)
+        self.form = form
+        assert len(self.embedder.seen) == seen
+
+    def expect(self, kept: np.ndarray, exact: np.ndarray) -> None:
+        np.testing.assert_allclose(unpacked(kept)[0], exact, atol=6e-3)
+
+
 TestStore = StoreMachine.TestCase
 TestStore.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestInt8Store = Int8Machine.TestCase
+TestInt8Store.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

@@ -17,6 +17,7 @@ import pytest
 from kblam.knowledge import FactVectors, KnowledgeStore, Triple, View
 from kblam.knowledge import _vector_file as vector_file
 from kblam.knowledge import _vector_rows as vector_rows
+from kblam.knowledge._layout import Layout, VectorForm
 
 NAME = "hash-8"
 
@@ -26,11 +27,16 @@ def file_however_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vector_rows, "_LEAST_FILED", 1)
 
 
+@pytest.fixture(params=["half", "int8"])
+def form(request: pytest.FixtureRequest) -> VectorForm:
+    return request.param
+
+
 @pytest.fixture
-def path(tmp_path: Path, embedder: Any) -> Path:
+def path(tmp_path: Path, embedder: Any, form: VectorForm) -> Path:
     """A store of 300 facts whose vectors were read once."""
     path = tmp_path / "facts.db"
-    with KnowledgeStore(path) as store:
+    with KnowledgeStore(path, vectors=form) as store:
         store.add(
             Triple(f"entity {i}", "number", f"value {i % 50}", metadata={"third": i % 3})
             for i in range(300)
@@ -166,7 +172,7 @@ def test_a_view_is_gathered_from_the_file(path: Path, embedder: Any) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "grown", "empty", "magic", "header", "index", "text"])
-def test_a_damaged_file_is_not_read(path: Path, damage: str) -> None:
+def test_a_damaged_file_is_not_read(path: Path, form: VectorForm, damage: str) -> None:
     expected, file = from_database(path), beside(path)
     content = bytearray(file.read_bytes())
     if damage == "cut":
@@ -183,7 +189,7 @@ def test_a_damaged_file_is_not_read(path: Path, damage: str) -> None:
     with KnowledgeStore(path) as store:
         assert_same(store.vectors(NAME), expected)
     # It was written anew.
-    assert vector_file.opened(path, expected.store_id, NAME, 8) is not None
+    assert vector_file.opened(path, expected.store_id, NAME, Layout(form, 8)) is not None
 
 
 def test_the_file_of_another_store_is_not_read(path: Path, tmp_path: Path, embedder: Any) -> None:
@@ -194,6 +200,29 @@ def test_the_file_of_another_store_is_not_read(path: Path, tmp_path: Path, embed
     shutil.copy(beside(path), beside(other))
     with KnowledgeStore(other) as store:
         assert_same(store.vectors(NAME), from_database(other))
+
+
+@pytest.mark.parametrize("said", ["half", "int4", None, 8, ["int8"]])
+def test_a_file_that_is_said_to_be_in_another_form_is_not_read(
+    path: Path, form: VectorForm, said: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if said == form:
+        pytest.skip("its own")
+    expected = from_database(path)
+    write = vector_file.write_header
+
+    def saying(file: Any, magic: bytes, about: dict[str, Any]) -> int:
+        return write(file, magic, {**about, "form": said})
+
+    with monkeypatch.context() as patched:
+        patched.setattr(vector_file, "write_header", saying)
+        beside(path).unlink()
+        with KnowledgeStore(path) as store:
+            store.vectors(NAME)
+    assert beside(path).exists()
+    assert vector_file.opened(path, expected.store_id, NAME, Layout(form, 8)) is None
+    with KnowledgeStore(path) as store:
+        assert_same(store.vectors(NAME), expected)
 
 
 def test_the_file_of_another_history_is_not_read(path: Path, embedder: Any) -> None:

@@ -134,7 +134,11 @@ def _digits(query: Tensor) -> tuple[Tensor, Tensor]:
     exact = query / step
     first = exact.round()
     second = ((exact - first) * (2 * _LARGEST)).round()
-    return torch.cat([first, second]).T.to(torch.int8).contiguous(), step
+    # Written into a new tensor: the product takes strides of single rows at their word.
+    digits = torch.empty((query.shape[1], 2 * len(query)), dtype=torch.int8)
+    digits[:, : len(query)] = first.T
+    digits[:, len(query) :] = second.T
+    return digits, step
 
 
 def _whole_products(digits: Tensor, step: Tensor, keys: Tensor | Int8Facts) -> Tensor:

@@ -5,9 +5,9 @@ over the encoded keys. Facts are scored once per prompt; the layers after read t
 
 The keys stay in half precision or int8, as the store keeps them. A scan goes over them in
 blocks, all prompts of a batch together, and keeps a few times k candidates; these are scored
-again in single precision. What a scan rounds off is bounded, so it is known whether a fact beyond the
-candidates could belong among the k best; then, which is rare, all facts are scored in single
-precision. Either way the result is the exact one.
+again in single precision. What a scan rounds off is bounded, so it is known whether a fact
+beyond the candidates could belong among the k best; then, which is rare, all facts are scored in
+single precision. Either way the result is the exact one.
 """
 
 from __future__ import annotations

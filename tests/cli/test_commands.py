@@ -42,6 +42,25 @@ def test_index_without_embedding(kblam, facts_file, tmp_path):
     assert "3 facts, 3 new, 0 embedded" in output
 
 
+@pytest.mark.weights
+def test_index_and_sync_keep_vectors_as_told(kblam, facts_file, tmp_path):
+    store, mirror = tmp_path / "facts.db", tmp_path / "mirror.db"
+    kblam("index", facts_file, store, "--vectors", "int8")
+    assert "0 new, 0 embedded" in kblam("index", facts_file, store).output
+    kblam("sync", facts_file, mirror, "--no-encode", "--vectors", "int8")
+    for path, there in ((store, 3), (mirror, 0)):
+        with KnowledgeStore(path) as opened:
+            vectors = opened.vectors("all-MiniLM-L6-v2")
+            assert (vectors.form, len(vectors)) == ("int8", there)
+    # A store that there is already is converted, and embeds nothing again.
+    assert "0 embedded" in kblam("index", facts_file, store, "--vectors", "half").output
+    with KnowledgeStore(store, vectors="half") as opened:
+        assert len(opened.vectors("all-MiniLM-L6-v2")) == 3
+    output = kblam("index", facts_file, store, "--vectors", "int4", code=2).output
+    assert "half" in output
+    assert "int8" in output
+
+
 def test_index_names_columns(kblam, tmp_path):
     table = tmp_path / "people.csv"
     table.write_text("name,field,content\nAda,birthplace,London\n", encoding="utf-8")

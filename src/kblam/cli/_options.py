@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import typer
@@ -13,8 +14,18 @@ __all__ = [
     "FactEncoderOption",
     "PropertyColumn",
     "ValueColumn",
+    "Vectors",
+    "VectorsOption",
     "fact_encoder",
 ]
+
+
+class Vectors(str, Enum):
+    """The values of ``--vectors``."""
+
+    HALF = "half"
+    INT8 = "int8"
+
 
 EntityColumn = Annotated[str, typer.Option(help="Column of the entity, for .csv.")]
 PropertyColumn = Annotated[
@@ -26,6 +37,13 @@ FactEncoderOption = Annotated[
     typer.Option(
         help="Folder or name of the sentence encoder. The default is all-MiniLM-L6-v2.",
         show_default=False,
+    ),
+]
+VectorsOption = Annotated[
+    Vectors | None,
+    typer.Option(
+        help="What STORE keeps vectors in, from now on; int8 takes half the memory.",
+        show_default="what it has; half in a new one",
     ),
 ]
 

@@ -16,6 +16,7 @@ from kblam.cli._options import (
     FactEncoderOption,
     PropertyColumn,
     ValueColumn,
+    VectorsOption,
     fact_encoder,
 )
 from kblam.cli._stores import expect_store_name, open_source
@@ -36,6 +37,7 @@ def index(
         bool, typer.Option(help="Embed the facts now; else the first question does.")
     ] = True,
     encoder: FactEncoderOption = None,
+    vectors: VectorsOption = None,
     entity: EntityColumn = "entity",
     property_: PropertyColumn = "property",
     value: ValueColumn = "value",
@@ -49,6 +51,8 @@ def index(
             opened.enter_context(facts)
         knowledge = opened.enter_context(KnowledgeStore(store))
         added = knowledge.add(facts, progress=True)
+        if vectors is not None:
+            knowledge.convert_vectors(vectors.value)
         embedded = knowledge.encode(fact_encoder(encoder), progress=True) if encode else 0
         line = f"{len(knowledge):,} facts, {added:,} new, {embedded:,} embedded"
     seconds = time.perf_counter() - started

@@ -17,6 +17,7 @@ from kblam.cli._options import (
     FactEncoderOption,
     PropertyColumn,
     ValueColumn,
+    VectorsOption,
     fact_encoder,
 )
 from kblam.cli._stores import expect_store_name, open_source
@@ -46,6 +47,7 @@ def sync(
         bool, typer.Option(help="Embed what is new now; else the first question does.")
     ] = True,
     encoder: FactEncoderOption = None,
+    vectors: VectorsOption = None,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Empty STORE where SOURCE gives no facts.")
     ] = False,
@@ -68,6 +70,9 @@ def sync(
         started = time.perf_counter()
         pause = math.inf if every is None else every
         report = knowledge.follow(facts, every=pause, encoder=embedder, allow_empty=allow_empty)
+        if vectors is not None:
+            # Not before: what could not be followed leaves the store as it was.
+            knowledge.convert_vectors(vectors.value)
         seen = knowledge.following or Following(every)
         _tell(knowledge, report, f", {time.perf_counter() - started:.1f} s")
         if every is not None:

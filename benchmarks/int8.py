@@ -30,6 +30,7 @@ from kblam.evaluation.metrics import contains
 from kblam.evaluation.runner import load_task
 from kblam.evaluation.tasks import Question, Task, identity, load_facts, load_questions
 from kblam.knowledge import KnowledgeStore, TextEmbedder, Triple, VectorForm, unpacked
+from kblam.knowledge._layout import Layout
 from kblam.model import KBLaM
 
 FORMS: tuple[VectorForm, ...] = ("half", "int8")
@@ -109,14 +110,15 @@ def compared(model: KBLaM, task: Task) -> dict[str, Any]:
 
 def searched(num_facts: int, batch: int, repeats: int) -> dict[str, Any]:
     """Seconds of one search in either form, in turn."""
-    generator = torch.Generator().manual_seed(0)
-    single = torch.randn(num_facts, _DIMENSION, generator=generator)
-    single /= single.norm(dim=1, keepdim=True)
-    scale = single.abs().amax(1) / 127
-    codes = (single / scale[:, None]).round().to(torch.int8)
-    keys: dict[str, torch.Tensor | Int8Facts]
-    keys = {"half": single.half(), "int8": Int8Facts(codes, scale)}
-    del single
+    generator = np.random.default_rng(0)
+    half = generator.standard_normal((num_facts, _DIMENSION), np.float32).astype(np.float16)
+    half /= np.linalg.norm(half.astype(np.float32), axis=1, keepdims=True).astype(np.float16)
+    rows = Layout("int8", _DIMENSION).packed(half)
+    keys: dict[str, torch.Tensor | Int8Facts] = {
+        "half": torch.from_numpy(half),
+        # As in memory and in the file: each fact's numbers behind their factor.
+        "int8": Int8Facts(torch.from_numpy(rows["codes"]), torch.from_numpy(rows["scale"])),
+    }
     query = 20.0 * torch.nn.functional.normalize(torch.randn(batch, _DIMENSION), dim=1)
     times: dict[str, list[float]] = {form: [] for form in FORMS}
     for turn in range(repeats + 1):

@@ -1,6 +1,7 @@
 """What facts take: memory, time to open a store, and time for one changed fact.
 
     python benchmarks/memory.py --num-facts 1000 10000 100000 --json OUT --plot OUT.png
+    python benchmarks/memory.py --num-facts 100000 --vectors int8
 
 Each store is made of made-up facts with random unit vectors. It is opened twice, by a fresh process
 each time: the first reads the vectors from the database and leaves them in a file beside it, the
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from kblam._knowledge_base import EncodedFacts, KnowledgeBase
 from kblam.attention import select_top_k
-from kblam.knowledge import KnowledgeStore, Triple
+from kblam.knowledge import KnowledgeStore, Triple, VectorForm
 
 _DIMENSION = 384  # of all-MiniLM-L6-v2
 _TOP_K = 16
@@ -117,16 +118,17 @@ def changing(path: Path) -> dict[str, Any]:
             for kind, times in found.items()}  # fmt: skip
 
 
-def measure(num_facts: int, folder: Path) -> dict[str, Any]:
+def measure(num_facts: int, folder: Path, form: VectorForm) -> dict[str, Any]:
     """Measure one number of facts."""
-    path = folder / f"{num_facts}.db"
-    with KnowledgeStore(path) as store:
+    path = folder / (f"{num_facts}.db" if form == "half" else f"{num_facts}-{form}.db")
+    with KnowledgeStore(path, vectors=form) as store:
         if len(store) != num_facts:
             store.add(Triple(f"item {i}", "code", f"code {i}") for i in range(num_facts))
         store.encode(RandomVectors(), batch_size=4096)
     for old in folder.glob(f"{path.name}-vectors-*"):
         old.unlink()
-    result: dict[str, Any] = {"num_facts": num_facts, "database_bytes": path.stat().st_size}
+    result: dict[str, Any] = {"num_facts": num_facts, "vectors": form}
+    result["database_bytes"] = path.stat().st_size
     for name in ("first", "later"):
         result[name] = _apart("opening", path)
     result["change"] = _apart("changing", path)
@@ -191,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
     parser.add_argument("--plot", type=Path, metavar="OUT", help="draw the times to this file")
     parser.add_argument("--stores", type=Path, help="a folder with the stores, made if missing")
+    parser.add_argument("--vectors", choices=["half", "int8"], default="half")
     parser.add_argument("--apart", nargs=2, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
     if parsed.apart is not None:
@@ -202,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parsed.stores.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for num_facts in parsed.num_facts:
-            results.append(measure(num_facts, parsed.stores or Path(folder)))
+            results.append(measure(num_facts, parsed.stores or Path(folder), parsed.vectors))
             print(_line(results[-1]), flush=True)
     figures = {"threads": torch.get_num_threads(), "dimension": _DIMENSION, "results": results}
     if parsed.json is not None:

@@ -18,13 +18,17 @@ from kblam.attention import (
     select_top_k,
 )
 
-PRODUCTS = [False, *([True] if _scan._has_int8_products() else [])]
+LOOK = _scan._has_int8_products.__wrapped__
+HAS_PRODUCTS = LOOK()
+WAYS = ["converted", "halved", *(["multiplied"] if HAS_PRODUCTS else [])]
 
 
-@pytest.fixture(params=PRODUCTS, ids=lambda has: "multiplied" if has else "converted")
-def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(_scan, "_has_int8_products", lambda: request.param)
-    return request.param
+@pytest.fixture(params=WAYS, autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any CPU, as on a GPU, and on CPUs that multiply int8."""
+    monkeypatch.setattr(_scan, "_has_int8_products", lambda: request.param == "multiplied")
+    if request.param == "halved":
+        monkeypatch.setattr(_scan, "_scans_as_stored", lambda _: True)
 
 
 def packed(keys: Tensor) -> Int8Facts:
@@ -75,7 +79,7 @@ def searches(draw: st.DrawFn) -> tuple[Tensor, Int8Facts, Tensor | None]:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(searches(), st.sampled_from([1, 7, 16, 40]), st.sampled_from([50, 333, 4096]))
-def test_top_k_is_exact(products: bool, search, k: int, block: int) -> None:
+def test_top_k_is_exact(search, k: int, block: int) -> None:
     query, keys, mask = search
     expected, order = by_sorting(query, keys, k, mask)
     scores, indices = select_top_k(query, keys, k, mask=mask, block=block)
@@ -86,7 +90,7 @@ def test_top_k_is_exact(products: bool, search, k: int, block: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
-def test_facts_at_other_places_are_as_if_they_were_not_there(products: bool, share: float) -> None:
+def test_facts_at_other_places_are_as_if_they_were_not_there(share: float) -> None:
     keys, query = packed(unit(9000, 24)), 20.0 * unit(3, 24, seed=1)
     places = (torch.rand(9000, generator=torch.Generator().manual_seed(2)) < share).nonzero()[:, 0]
     expected, order = select_top_k(query, keys[places], 16)
@@ -95,7 +99,7 @@ def test_facts_at_other_places_are_as_if_they_were_not_there(products: bool, sha
     assert torch.equal(indices, places[order])
 
 
-def test_a_batch_gets_what_each_prompt_gets_alone(products: bool) -> None:
+def test_a_batch_gets_what_each_prompt_gets_alone() -> None:
     keys, query = packed(unit(5000, 384)), 20.0 * unit(9, 384, seed=1)
     scores, indices = select_top_k(query, keys, 16, block=777)
     for row in range(9):
@@ -109,7 +113,7 @@ def test_a_batch_gets_what_each_prompt_gets_alone(products: bool) -> None:
     [torch.zeros(2, 384), torch.full((2, 384), 1e-38), 1e30 * unit(2, 384), torch.eye(2, 384)],
     ids=["zero", "tiny", "large", "axis"],
 )
-def test_whatever_the_size_of_a_query(products: bool, query: Tensor) -> None:
+def test_whatever_the_size_of_a_query(query: Tensor) -> None:
     keys = packed(unit(3000, 384))
     scores, indices = select_top_k(query, keys, 8)
     expected, order = by_sorting(query, keys, 8, None)
@@ -117,7 +121,7 @@ def test_whatever_the_size_of_a_query(products: bool, query: Tensor) -> None:
     assert torch.equal(indices, order)
 
 
-def test_vectors_of_one_number(products: bool) -> None:
+def test_vectors_of_one_number() -> None:
     for seed in range(50):
         query = 20.0 * torch.randn(2, 1, generator=torch.Generator().manual_seed(seed))
         scores, indices = select_top_k(query, packed(torch.ones(300, 1)), 3)
@@ -125,7 +129,7 @@ def test_vectors_of_one_number(products: bool) -> None:
         torch.testing.assert_close(scores, query.expand(2, 3))
 
 
-@pytest.mark.skipif(len(PRODUCTS) == 1, reason="needs a CPU that multiplies int8")
+@pytest.mark.skipif(not HAS_PRODUCTS, reason="needs a CPU that multiplies int8")
 @pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize(("facts", "width", "batch"), [(1, 1, 1), (8193, 384, 1), (100, 1024, 9)])
 def test_int8_products_neither_overflow_nor_round(
@@ -141,17 +145,17 @@ def test_int8_products_neither_overflow_nor_round(
     assert torch.equal(found.long(), keys.long() @ digits.long())
 
 
-def test_what_a_scan_rounds_off_is_bounded(products: bool) -> None:
+def test_what_a_scan_rounds_off_is_bounded() -> None:
     keys, query = packed(unit(2000, 384)), 20.0 * unit(4, 384, seed=1)
     facts = _scan.ScoredFacts(keys, None)
     exact = (query.double() @ (keys.codes.double() * keys.scale[:, None].double()).T).float()
     off = (_scan.scanned(query, facts, 0, 2000) - exact).abs().amax(1)
     bound = _scan.rounding(query, keys.float().expand(4, -1, -1), keys)
     assert (off < bound).all()
-    assert (bound < 1e-2).all()
+    assert (bound < 0.05).all()
 
 
-def test_scores_are_differentiable_in_the_query(products: bool) -> None:
+def test_scores_are_differentiable_in_the_query() -> None:
     keys = packed(unit(3000, 8))
     query = unit(2, 8, seed=1).requires_grad_()
     scores, indices = select_top_k(query, keys, 4)
@@ -160,7 +164,7 @@ def test_scores_are_differentiable_in_the_query(products: bool) -> None:
     torch.testing.assert_close(query.grad, as_tensor(gather_facts(keys, indices)).sum(1))
 
 
-def test_a_scan_holds_neither_a_copy_of_the_keys_nor_all_scores(products: bool) -> None:
+def test_a_scan_holds_neither_a_copy_of_the_keys_nor_all_scores() -> None:
     from torch.profiler import ProfilerActivity, profile
 
     keys, query = packed(unit(80_000, 64)), torch.rand(4, 64)
@@ -171,7 +175,7 @@ def test_a_scan_holds_neither_a_copy_of_the_keys_nor_all_scores(products: bool) 
     assert largest < keys.nbytes / 5
 
 
-def test_the_best_of_some_candidates_are_those_of_all(products: bool) -> None:
+def test_the_best_of_some_candidates_are_those_of_all() -> None:
     keys, query = packed(unit(3000, 32)), unit(3, 32, seed=1)
     expected = select_top_k(query, keys, 8)
     candidates = torch.arange(3000).expand(3, -1)
@@ -195,6 +199,6 @@ def test_only_cpus_that_add_up_in_32_bits_multiply_int8(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
     monkeypatch.setattr(torch._C, "_has_mkldnn", True)
-    assert _scan._has_int8_products.__wrapped__() is has
+    assert LOOK() is has
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert not _scan._has_int8_products.__wrapped__()
+    assert not LOOK()

@@ -45,11 +45,11 @@ def scanned(query: Tensor, facts: ScoredFacts, start: int, end: int) -> Tensor:
         return _products(query, facts.part(start, end))
     scores = query.new_empty((query.shape[0], end - start))
     if _multiplies_int8(keys):
-        digits, step = _digits(query)
+        digits, weights = _digits(query)
         for first in range(start, end, _MULTIPLIED):
             last = min(first + _MULTIPLIED, end)
-            part = facts.part(first, last)
-            scores[:, first - start : last - start] = _whole_products(digits, step, part)
+            here = scores[:, first - start : last - start]
+            _multiply(digits, weights, facts.part(first, last), here)
         return scores
     held = query.new_empty((*keys.shape[:-2], min(_CONVERTED, end - start), keys.shape[-1]))
     for first in range(start, end, _CONVERTED):
@@ -127,24 +127,24 @@ def _digits(query: Tensor) -> tuple[Tensor, Tensor]:
     """Write queries (B, E) as two whole numbers each, the second in 254ths of the first.
 
     Returns:
-        The first numbers of all queries and then the second, (E, 2B), int8, and what the first
-        are multiplied by, (B, 1).
+        The first numbers of all queries and then the second, (E, 2B), int8, and what makes scores
+        of their products, (2B, B), float32.
     """
-    step = query.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / _LARGEST
-    exact = query / step
+    batch, dimension = query.shape
+    step = query.abs().amax(1).clamp_min(torch.finfo(torch.float32).tiny) / _LARGEST
+    exact = query / step[:, None]
     first = exact.round()
     second = ((exact - first) * (2 * _LARGEST)).round()
     # Written into a new tensor: the product takes strides of single rows at their word.
-    digits = torch.empty((query.shape[1], 2 * len(query)), dtype=torch.int8)
-    digits[:, : len(query)] = first.T
-    digits[:, len(query) :] = second.T
-    return digits, step
+    digits = torch.empty((dimension, 2 * batch), dtype=torch.int8)
+    digits[:, :batch] = first.T
+    digits[:, batch:] = second.T
+    return digits, torch.cat([step.diag(), step.diag() / (2 * _LARGEST)])
 
 
-def _whole_products(digits: Tensor, step: Tensor, keys: Tensor | Int8Facts) -> Tensor:
-    """Scores of the keys (n, E) for the queries of :func:`_digits`, (B, n), float32."""
+def _multiply(digits: Tensor, weights: Tensor, keys: Tensor | Int8Facts, scores: Tensor) -> None:
+    """Score the keys (n, E) for the queries of :func:`_digits` into scores (B, n)."""
     assert isinstance(keys, Int8Facts)
-    # Sums of up to 2^24 / 127^2 products are exact in single precision.
-    found = torch._int_mm(keys.codes, digits).T.float()
-    batch = len(step)
-    return (found[:batch] + found[batch:] / (2 * _LARGEST)) * step * keys.scale
+    # Up to 1,040 products add up to less than 2^24, which single precision holds exactly.
+    found = torch._int_mm(keys.codes, digits).float() @ weights
+    torch.mul(found.T, keys.scale, out=scores)

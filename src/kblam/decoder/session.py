@@ -279,9 +279,8 @@ def _least_where(hidden: Tensor) -> Tensor:
 def _with_batch(facts: Tensor | Int8Facts, places: Tensor | None, selects: bool) -> Tensor:
     if places is not None:
         facts = facts.index_select(0, places)
-    if isinstance(facts, Int8Facts):
-        # Read once they are selected: until then there is none.
-        facts = as_tensor(facts[:0] if selects else facts)
+    # Of int8 facts that are to be selected, none is read before.
+    facts = as_tensor(facts[:0] if selects and isinstance(facts, Int8Facts) else facts)
     return facts if facts.dim() == 3 else facts.unsqueeze(0)
 
 

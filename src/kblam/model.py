@@ -192,6 +192,16 @@ class KBLaM:
         return self._refusal.sentence
 
     @property
+    def refusal_threshold(self) -> float:
+        """Above which estimated probability that the facts do not answer a question is refused."""
+        return self._refusal.threshold
+
+    @property
+    def grounding(self) -> str:
+        """``"copy"`` or ``"off"``."""
+        return self._grounding
+
+    @property
     def context_window(self) -> int:
         """Tokens that the base model can read and write."""
         return self._engine.context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -165,3 +166,25 @@ class TestWaitingForItsTurn:
         with chat.kblam._engine.lock:
             assert len(steps) <= taken + 2
         assert taken < 100
+
+
+def test_a_loaded_model_keeps_its_own_facts_and_settings(make: Callable[..., KBLaMChat]) -> None:
+    with KnowledgeStore.from_source(FACTS) as store:
+        kblam = make().kblam.with_options(refusal="No.", grounding="off")
+        kblam.attach(store, view=store.view(entity="Project Heron"))
+        chat = KBLaMChat(model=kblam, max_tokens=16)
+        assert chat.kblam.store is store
+        assert (chat.kblam.refusal, chat.kblam.grounding) == ("No.", "off")
+        assert chat.invoke(QUESTION).response_metadata["kb_fingerprint"] == store.fingerprint_of(
+            kblam.view
+        )
+        copying = KBLaMChat(model=kblam, grounding="copy", max_tokens=16)
+        assert copying.invoke(QUESTION).content == "Ljubljana"
+        assert kblam.grounding == "off"
+        other = KBLaMChat(model=kblam, kb=[("Aurora", "site", "Faro")])
+        assert (len(other.kblam.store), other.kblam.view, kblam.store) == (1, None, store)
+        assert copying.as_retriever(k=1).invoke(QUESTION)[0].metadata["value"] == "Ljubljana"
+        with pytest.raises(ConfigError, match="encoder"):
+            KBLaMChat(model=kblam, encoder="all-MiniLM-L6-v2")
+        with pytest.raises(ConfigError, match="pickle"):
+            pickle.dumps(chat)

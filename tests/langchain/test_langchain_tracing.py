@@ -91,7 +91,7 @@ def test_the_number_of_facts_is_that_of_the_view(chat: KBLaMChat) -> None:
     assert [started["metadata"]["kb_facts"] for started in handler.started] == [2, 3, 2]
 
 
-@pytest.mark.parametrize("way", ["setting", "bound", "configured", "argument"])
+@pytest.mark.parametrize("way", ["setting", "bound", "configured", "argument", "attached"])
 def test_what_a_call_may_not_read_has_no_part_in_its_trace(
     make: Callable[..., KBLaMChat], call: Callable[..., None], way: str
 ) -> None:
@@ -107,8 +107,11 @@ def test_what_a_call_may_not_read_has_no_part_in_its_trace(
             model = model.bind(view=aurora)
         elif way == "configured":
             config["configurable"] = {"kb_view": aurora}
-        else:
+        elif way == "argument":
             arguments["view"] = aurora
+        else:
+            attached = model.kblam.with_options().attach(store, view=aurora)
+            model = KBLaMChat(model=attached, max_tokens=2)
         call(model, QUESTION, config, **arguments)
         store.add([("Borealis", "codename", "Hidden Otter")])
         call(model, QUESTION, config, **arguments)

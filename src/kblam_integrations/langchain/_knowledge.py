@@ -22,6 +22,7 @@ from kblam.errors import ConfigError
 from kblam.knowledge import View
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
+from kblam_integrations._loading import load
 from kblam_integrations.langchain._views import KB_VIEW_SPEC, configured_views, without_view
 from kblam_integrations.sources import as_store
 
@@ -58,15 +59,7 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._check()
-        kblam = KBLaM.from_pretrained(
-            self.model,
-            adapter=self.adapter,
-            encoder=self.encoder,
-            tokenizer=self.tokenizer,
-            device=self.device,
-            dtype=self.dtype,
-            **self._answering(),
-        )
+        kblam = load(self, self.model_fields_set)
         if self.kb is not None:
             # The store from here on: what is made from these settings then shares it.
             self.kb = as_store(self.kb)
@@ -76,10 +69,6 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
 
     def _check(self) -> None:
         """Raise an error for settings that will not do, before weights are loaded."""
-
-    def _answering(self) -> dict[str, Any]:
-        """Further settings of the model underneath."""
-        return {}
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -160,6 +149,7 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
         store = self._kblam.store
         if store is None:
             return {}
+        view = narrowed(self._kblam.view, view)
         return {"kb_fingerprint": store.fingerprint_of(view), "kb_facts": store.count(view)}
 
     # -- copies --------------------------------------------------------------------------------
@@ -184,7 +174,7 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if isinstance(self.model, PreTrainedModel):
+        if isinstance(self.model, (PreTrainedModel, KBLaM)):
             raise ConfigError(
                 "Expected a model given by its name or folder to pickle, got a loaded one. "
                 f"Save it, and pass its folder: {type(self).__name__}(model='folder', ...)."

@@ -89,13 +89,6 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
     def _check(self) -> None:
         self._options(None, {})
 
-    def _answering(self) -> dict[str, Any]:
-        return {
-            "grounding": self.grounding,
-            "refusal": self.refusal,
-            "refusal_threshold": self.refusal_threshold,
-        }
-
     @property
     def _llm_type(self) -> str:
         return "kblam-chat"
@@ -108,9 +101,9 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
             "model": self._kblam.model_name,
             "adapter": self._kblam.adapter_name,
             "adapter_fingerprint": self._kblam.adapter_fingerprint,
-            "grounding": self.grounding,
+            "grounding": self._kblam.grounding,
             "refusal": self._kblam.refusal,
-            "refusal_threshold": self.refusal_threshold,
+            "refusal_threshold": self._kblam.refusal_threshold,
             "kb_fingerprint": self._identity(view).get("kb_fingerprint"),
             "view": None if view is None else view.to_dict(),
             "stop": self.stop,

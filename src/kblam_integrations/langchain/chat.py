@@ -51,7 +51,8 @@ class KBLaMChat(KnowledgeChatCalls):
     Attributes:
         kb: The facts: anything that :func:`kblam_integrations.sources.as_store` reads, and from
             then on the store made of it. None answers without facts, as the base model does.
-        model: Name or folder of the base model, or a loaded one; ``base_model`` is the same.
+        model: Name or folder of the base model, a loaded one, or a :class:`kblam.KBLaM`, whose
+            facts and view it keeps where no others are given; ``base_model`` is the same.
         adapter: Name or folder of the knowledge adapter.
         encoder: Sentence encoder; None takes the one that the adapter was trained with.
         tokenizer: Of a loaded model, where it needs one.

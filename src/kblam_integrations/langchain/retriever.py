@@ -18,6 +18,7 @@ from pydantic import Field
 from kblam.answer import ScoredFact
 from kblam.errors import ConfigError
 from kblam.knowledge import View
+from kblam.model import KBLaM
 from kblam_integrations._leaving import Leaving
 from kblam_integrations.langchain import _threads
 from kblam_integrations.langchain._knowledge import SETTINGS, KnowledgeSettings
@@ -39,7 +40,8 @@ class KBLaMRetriever(KnowledgeSettings, BaseRetriever):
         kb: The facts: anything that :func:`kblam_integrations.sources.as_store` reads.
         k: At most so many documents; never more than the adapter reads, which is 16 with the
             one that kblam ships.
-        model: Name or folder of the base model, or a loaded one; ``base_model`` is the same.
+        model: Name or folder of the base model, a loaded one, or a :class:`kblam.KBLaM`;
+            ``base_model`` is the same.
         adapter: Name or folder of the knowledge adapter.
         encoder: Sentence encoder; None takes the one that the adapter was trained with.
         tokenizer: Of a loaded model, where it needs one.
@@ -64,7 +66,8 @@ class KBLaMRetriever(KnowledgeSettings, BaseRetriever):
     k: int = Field(default=5, ge=1)
 
     def _check(self) -> None:
-        if self.kb is None:
+        own = self.model.store if isinstance(self.model, KBLaM) else None
+        if self.kb is None and own is None:
             raise ConfigError("Expected facts to retrieve from, got none. Pass kb=...")
 
     def invoke(

@@ -25,6 +25,7 @@ from kblam.errors import ConfigError
 from kblam.knowledge import KnowledgeStore, View
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
+from kblam_integrations._loading import OF_THE_WEIGHTS, load
 from kblam_integrations.llama_index._options import (
     SETTING_NAMES,
     checked_view,
@@ -36,8 +37,6 @@ from kblam_integrations.sources import as_store
 __all__ = ["KnowledgeLLMSettings"]
 
 # What belongs to loaded weights; a KBLaM brings them along.
-_OF_THE_WEIGHTS = ("adapter", "encoder", "tokenizer", "device", "dtype")
-_OF_ANSWERS = ("grounding", "refusal", "refusal_threshold")
 # Left out where a model is pickled.
 _OF_THE_PROCESS = frozenset({"callback_manager", "rate_limiter"})
 
@@ -165,7 +164,7 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
         """
         return self.model_copy(update={"view": narrowed(self.view, checked_view(view))})
 
-    @field_serializer("kb", "model", *_OF_THE_WEIGHTS)
+    @field_serializer("kb", "model", *OF_THE_WEIGHTS)
     def _serialise_setting(self, value: Any, info: FieldSerializationInfo) -> str | None:
         # Names and paths say how to make it again; what is loaded in memory stays here.
         if isinstance(value, KnowledgeStore):
@@ -179,18 +178,7 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
         return None if value is None else value.to_dict()
 
     def _load(self) -> KBLaM:
-        given = self.model_fields_set
-        answers = {name: getattr(self, name) for name in _OF_ANSWERS if name in given}
-        if not isinstance(self.model, KBLaM):
-            weights = {name: getattr(self, name) for name in _OF_THE_WEIGHTS}
-            kblam = KBLaM.from_pretrained(self.model, **weights, **answers)
-        elif unused := [name for name in _OF_THE_WEIGHTS if name in given]:
-            raise ConfigError(
-                f"Expected only settings of replies beside a loaded KBLaM, got {unused}: they "
-                "were chosen when it was loaded. Leave them out, or give the model's name."
-            )
-        else:
-            kblam = self.model.with_options(**answers)  # the caller's own keeps its facts
+        kblam = load(self, self.model_fields_set)
         return kblam if self.kb is None else kblam.attach(as_store(self.kb))
 
     def _options(self, arguments: Mapping[str, Any]) -> GenerationOptions:

@@ -118,7 +118,7 @@ class KBLaMChat(KnowledgeChatCalls):
         Raises:
             ConfigError: There are no facts to retrieve from.
         """
-        names = KnowledgeSettings.model_fields.keys() - {"name"}
+        names = (KnowledgeSettings.model_fields.keys() & self.model_fields_set) - {"name"}
         return KBLaMRetriever(**{name: getattr(self, name) for name in names}, k=k)
 
     def bind_tools(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from torch.nn import functional as F
 
 from kblam.encoding import SentenceEncoder, _bert
 from kblam.encoding._bert import BertSentences
@@ -205,3 +206,27 @@ def _changed(model: SentenceTransformer, change: str) -> SentenceTransformer:
         kind = type(bert.auto_model)
         bert.auto_model.__class__ = type("OtherModel", (kind,), {})
     return model
+
+
+class TestPackedWeights:
+    @pytest.mark.parametrize("tokens", [1, 13, 200])
+    def test_products_are_the_same_to_the_last_bit(self, tokens: int) -> None:
+        generator = torch.Generator().manual_seed(tokens)
+        weight, bias = torch.randn(96, 48, generator=generator), torch.randn(96)
+        states = torch.randn(tokens, 48, generator=generator).bfloat16()
+        linear = _bert._Linear(_bert._Affine(weight, bias)).to(torch.bfloat16)
+        expected = F.linear(states, weight.bfloat16(), bias.bfloat16())
+        assert torch.equal(linear(states), expected)
+
+    def test_without_them_the_weights_are_used_as_they_are(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def missing(*args: object) -> None:
+            raise RuntimeError("not in this build")
+
+        monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", missing)
+        parts = _bert._Affine(torch.randn(8, 8).bfloat16(), torch.randn(8).bfloat16())
+        linear = _bert._Linear(parts)
+        states = torch.randn(3, 8).bfloat16()
+        assert linear._packed is None
+        assert torch.equal(linear(states), F.linear(states, *parts))

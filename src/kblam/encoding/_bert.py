@@ -21,6 +21,8 @@ Pooling = Literal["mean", "cls"]
 
 # Tokens computed at a time: enough for the matrix units, and few enough for the cache.
 _TOKENS = 4096
+# Tokens of a question, or two.
+_TYPICAL = 32
 
 
 class _Affine(NamedTuple):
@@ -37,12 +39,50 @@ class _Affine(NamedTuple):
         return _Affine(self.weight.to(dtype), self.bias.to(dtype))
 
 
+class _Linear:
+    """A weight and a bias that are multiplied by.
+
+    In bfloat16 on a CPU the weight is packed once, as its matrix units read it. ``F.linear`` packs
+    it for every product, which takes a few tokens' texts as long as the product itself.
+    """
+
+    def __init__(self, parts: _Affine) -> None:
+        self.dtype = parts.weight.dtype
+        self._parts = parts
+        self._packed = _packed(parts)
+
+    def to(self, dtype: torch.dtype) -> _Linear:
+        return _Linear(self._parts.to(dtype))
+
+    def __call__(self, states: Tensor) -> Tensor:
+        if self._packed is None:
+            return F.linear(states, *self._parts)
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(
+            states, self._packed, self._parts.bias, "none", [], ""
+        )
+        return found
+
+
+def _packed(parts: _Affine) -> Tensor | None:
+    """A weight for PyTorch's own product of packed ones, None where there is none."""
+    weight, bias = parts
+    if weight.dtype != torch.bfloat16 or weight.device.type != "cpu":
+        return None
+    probe = torch.ones(1, weight.shape[1], dtype=weight.dtype)
+    try:
+        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _TYPICAL)
+        found = torch.ops.mkldnn._linear_pointwise(probe, packed, bias, "none", [], "")
+    except (AttributeError, RuntimeError, TypeError):  # not in this build of PyTorch
+        return None
+    return packed if torch.equal(found, F.linear(probe, weight, bias)) else None
+
+
 class _Layer(NamedTuple):
-    qkv: _Affine
-    mixed: _Affine
+    qkv: _Linear
+    mixed: _Linear
     mixed_norm: _Affine
-    up: _Affine
-    down: _Affine
+    up: _Linear
+    down: _Linear
     norm: _Affine
 
 
@@ -96,12 +136,12 @@ class BertSentences:
     @property
     def dtype(self) -> torch.dtype:
         """What the layers compute in."""
-        return self._layers[0].up.weight.dtype
+        return self._layers[0].up.dtype
 
     def to(self, dtype: torch.dtype) -> BertSentences:
         """The same with layers that compute in another format; embedding and pooling stay."""
         other = copy.copy(self)
-        other._layers = [_Layer(*(part.to(dtype) for part in layer)) for layer in self._layers]
+        other._layers = [_in_format(layer, dtype) for layer in self._layers]
         return other
 
     @torch.inference_mode()
@@ -131,9 +171,9 @@ class BertSentences:
         states = F.embedding(tokens, self._words) + torch.cat(places)
         states = self._normed(states, self._norm).to(self.dtype)
         for layer in self._layers:
-            mixed = F.linear(self._attend(F.linear(states, *layer.qkv), runs), *layer.mixed)
-            states = self._normed(states + mixed, layer.mixed_norm)
-            made = F.linear(F.gelu(F.linear(states, *layer.up)), *layer.down)
+            mixed = self._attend(layer.qkv(states), runs)
+            states = self._normed(states + layer.mixed(mixed), layer.mixed_norm)
+            made = layer.down(F.gelu(layer.up(states)))
             states = self._normed(states + made, layer.norm)
         return F.normalize(torch.cat([self._pool(states, run) for run in runs]), dim=1)
 
@@ -171,16 +211,24 @@ def _parts(order: Sequence[int], encoded: Sequence[Sequence[int]]) -> list[list[
     return parts
 
 
+def _in_format(layer: _Layer, dtype: torch.dtype) -> _Layer:
+    parts: Any = (part.to(dtype) for part in layer)
+    return _Layer(*parts)
+
+
 def _layer(layer: Any) -> _Layer:
     attention, made = layer.attention.self, layer.attention.output
     parts = [_Affine.of(part) for part in (attention.query, attention.key, attention.value)]
     return _Layer(
-        qkv=_Affine(
-            torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+        qkv=_Linear(
+            _Affine(
+                torch.cat([part.weight for part in parts]),
+                torch.cat([part.bias for part in parts]),
+            )
         ),
-        mixed=_Affine.of(made.dense),
+        mixed=_Linear(_Affine.of(made.dense)),
         mixed_norm=_Affine.of(made.LayerNorm),
-        up=_Affine.of(layer.intermediate.dense),
-        down=_Affine.of(layer.output.dense),
+        up=_Linear(_Affine.of(layer.intermediate.dense)),
+        down=_Linear(_Affine.of(layer.output.dense)),
         norm=_Affine.of(layer.output.LayerNorm),
     )

@@ -6,6 +6,9 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -57,15 +60,29 @@ def test_sync_empties_a_store_only_when_told(kblam, facts_file, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="another way to interrupt")
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End a process with the block, which would else be waited for after a failure."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def test_sync_goes_on_until_it_is_stopped(facts_file, tmp_path):
     store = tmp_path / "facts.db"
     command = [sys.executable, "-m", "kblam.cli", "sync", facts_file, store]
-    with subprocess.Popen(
-        [*command, "--no-encode", "--every", "0.05"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with (
+        subprocess.Popen(
+            [*command, "--no-encode", "--every", "0.05"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Whoever runs the tests in the background may have it ignored, which is inherited.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        ) as process,
+        ended(process),
+    ):
         assert process.stdout is not None
         assert process.stderr is not None
         assert "3 facts, 3 added" in process.stdout.readline()

@@ -16,7 +16,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,11 @@ class Timing:
 
     first: float
     each: float
+
+
+def made_up_facts(count: int) -> Iterator[Triple]:
+    """Facts that :class:`RandomFactVectors` has vectors for."""
+    return (Triple(f"{_MARK}{i}", "code", f"{_MARK}{i}") for i in range(count))
 
 
 class RandomFactVectors(SentenceEncoder):
@@ -92,9 +97,8 @@ def cost(
     model: KBLaM, num_facts: int, folder: Path, *, repeats: int, new_tokens: int
 ) -> dict[str, Any]:
     """Measure one number of facts."""
-    facts = (Triple(f"{_MARK}{i}", "code", f"{_MARK}{i}") for i in range(num_facts))
     path = folder / f"{num_facts}.db"
-    with KnowledgeStore.from_source(facts, path) as store:
+    with KnowledgeStore.from_source(made_up_facts(num_facts), path) as store:
         store.encode(model.encoder)
         without, with_facts = compare(model, store, repeats=repeats, new_tokens=new_tokens)
         held = KnowledgeBase(store, model.encoder, model.base.device).read()

@@ -50,7 +50,8 @@ def found_first(
     hits = dict.fromkeys(FORMS, 0)
     for some in sets:
         names = [(fact.entity, fact.property) for fact in some]
-        rows = [row for row, name in enumerate(wanted) if name in set(names)]
+        known = set(names)
+        rows = [row for row, name in enumerate(wanted) if name in known]
         best = {form: asked[rows] @ _keys(some, encoder, form).T for form in FORMS}
         first = {form: scores.argmax(1) for form, scores in best.items()}
         for form in FORMS:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from attention_cost import QUESTION, RandomFactVectors, Timing
+from attention_cost import QUESTION, RandomFactVectors, Timing, made_up_facts
 from published_form import PublishedForm
 
 from kblam.answer import Answer
@@ -40,7 +40,6 @@ from kblam.knowledge import KnowledgeStore, TextEmbedder, Triple
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE, DEFAULT_ENCODER
 
-_MARK = "benchmark item "
 _RETRIEVED = 5
 
 
@@ -98,7 +97,7 @@ def measure(
     model: KBLaM, bare: KBLaM, num_facts: int, folder: Path, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Measure one number of facts."""
-    facts = [Triple(f"{_MARK}{i}", "code", f"{_MARK}{i}") for i in range(num_facts)]
+    facts = list(made_up_facts(num_facts))
     with KnowledgeStore(folder / f"{num_facts}.db") as store:
         if len(store) != num_facts:
             store.add(facts)

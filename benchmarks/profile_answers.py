@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attention_cost import _MARK, QUESTION, RandomFactVectors
+from attention_cost import QUESTION, RandomFactVectors, made_up_facts
 
 import kblam._answering
 import kblam._generate
@@ -33,14 +33,14 @@ import kblam.decoder.interface
 import kblam.decoder.refusal
 import kblam.decoder.session
 from kblam.config import GenerationOptions
-from kblam.knowledge import KnowledgeStore, Triple
+from kblam.knowledge import KnowledgeStore
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_ENCODER
 
 _FIRST = GenerationOptions(max_new_tokens=1)
 _Session = kblam.decoder.session.FactSession
 _PARTS: dict[str, tuple[Any, str]] = {
-    "store read": (kblam._knowledge_base.KnowledgeBase, "read"),
+    "store read": (kblam._knowledge_base.KnowledgeBase, "seen_by"),
     "tokenize": (kblam._generate, "tokenize"),
     "embed the question": (kblam._generate.Generation, "_embed_together"),
     "attention of all layers": (kblam.decoder.interface, "_attention_forward"),
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for count in parsed.num_facts:
             with KnowledgeStore(Path(folder) / f"{count}.db") as store:
-                store.add(Triple(f"{_MARK}{i}", "code", f"{_MARK}{i}") for i in range(count))
+                store.add(made_up_facts(count))
                 store.encode(encoder, batch_size=4096)
                 attached = model.with_options().attach(store)
                 results[f"{count:,}"] = profile(attached, bare, parsed.repeats, str(count))

@@ -204,7 +204,7 @@ class KnowledgeBase:
         # Another process may have added a fact between the embedding and the reading.
         complete = held is not None and not held.vectors.pending
         known = complete and self._views.keys() >= set(views)
-        if held is not None and known and held.fingerprint == self.store.fingerprint:
+        if held is not None and known and self._is_current(held):
             return held
         self.store.encode(self._encoder)
         previous = None if held is None else held.vectors
@@ -215,6 +215,11 @@ class KnowledgeBase:
             held = EncodedFacts(vectors, self._tensor(vectors.keys), self._tensor(vectors.values))
         self._facts = held
         return held
+
+    def _is_current(self, held: EncodedFacts) -> bool:
+        # A store that is converted holds the same facts, in another form.
+        same = held.fingerprint == self.store.fingerprint
+        return same and held.vectors.form == self.store.vector_form
 
     def _tensor(self, rows: npt.NDArray[Any]) -> Tensor | Int8Facts:
         with warnings.catch_warnings():

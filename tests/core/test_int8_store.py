@@ -59,10 +59,12 @@ def test_it_answers_and_keeps_in_step(load: Callable[..., KBLaM], tmp_path: Path
         assert model.ask(QUESTIONS[0], SHORT).text == FACTS[1][2]
         # Converted while it is attached.
         store.convert_vectors("half")
+        assert model.ask(QUESTIONS[0], SHORT).text == FACTS[1][2]
+        assert isinstance(base.read().keys, torch.Tensor)
         store.upsert((entity, name, FACTS[2][2]))
         assert model.ask(QUESTIONS[0], SHORT).text == FACTS[2][2]
-        assert isinstance(base.read().keys, torch.Tensor)
         store.convert_vectors("int8")
+        assert isinstance(base.read().keys, Int8Facts)
         store.remove(entity=entity, property=name)
         found = model.ask(QUESTIONS[0], SHORT).facts
         assert (entity, name) not in [(f.fact.entity, f.fact.property) for f in found]

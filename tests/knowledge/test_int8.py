@@ -337,6 +337,24 @@ class TestDamage:
             with pytest.raises(StoreCorruptError), KnowledgeStore(path) as store:
                 work(store)
 
+    @pytest.mark.parametrize("form", ["half", "int8"])
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+    def test_what_is_no_number_is_not_converted(
+        self, tmp_path: Path, embedder: Any, form: str, wrong: float
+    ) -> None:
+        path = tmp_path / "facts.db"
+        make(path, embedder, form).close()
+        vector = np.full(8, wrong, "<f2") if form == "half" else np.array([wrong, 1, 2], "<f4")
+        connection = sqlite3.connect(path)
+        with connection:
+            query = "UPDATE embeddings SET vector = ? WHERE embedding = 2"
+            connection.execute(query, (vector.tobytes(),))
+        connection.close()
+        with KnowledgeStore(path) as store:
+            with pytest.raises(StoreCorruptError, match="too large, or none"):
+                store.convert_vectors("int8" if form == "half" else "half")
+            assert store.vector_form == form
+
     def test_a_vector_of_half_precision_among_int8(self, tmp_path: Path, embedder: Any) -> None:
         path = tmp_path / "facts.db"
         make(path, embedder).close()

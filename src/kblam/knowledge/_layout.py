@@ -23,6 +23,8 @@ VectorForm = Literal["half", "int8"]
 Rows = npt.NDArray[Any]
 
 _LARGEST = 127
+# What is rounded to infinity.
+_BEYOND_HALF = 65520
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,23 @@ class Layout:
         return self.read(joined, len(blobs))
 
     def packed(self, rows: Rows) -> Rows:
-        """Return vectors of either form in this one; those that are in it already as they are."""
+        """Return vectors of either form in this one; those that are in it already as they are.
+
+        Raises:
+            StoreCorruptError: They hold what no encoder's vectors do: NaN, infinity, or numbers
+                beyond half precision.
+        """
         if layout_of(rows) == self:
             return rows
+        with np.errstate(invalid="ignore"):  # what comes of a damaged factor is refused below
+            single = unpacked(rows)
+        if not (np.abs(single) < _BEYOND_HALF).all():
+            raise StoreCorruptError(
+                "The store's vectors are damaged: some of their numbers are too large, or none "
+                "at all. Build the store anew."
+            )
         if self.form == "half":
-            return unpacked(rows).astype("<f2")
-        single = rows.astype(np.float32)
+            return single.astype("<f2")
         found = np.zeros(len(rows), self.item)
         scale = np.abs(single).max(axis=1, initial=0.0) / np.float32(_LARGEST)
         found["scale"] = scale

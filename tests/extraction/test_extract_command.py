@@ -59,6 +59,18 @@ def test_facts_are_written_with_their_places(folder, name):
         assert len(store) == 2
 
 
+def test_vectors_are_kept_as_told(folder):
+    arguments = ("notes.md", "company.db", "--extractor", "facts_by_rule:make")
+    result = run(*arguments, "--vectors", "int8")
+    assert result.exit_code == 0, result.output
+    with KnowledgeStore(folder / "company.db") as store:
+        assert (store.vector_form, len(store)) == ("int8", 2)
+    result = run(*arguments, "--vectors", "half", "--dry-run")
+    assert result.exit_code == 0, result.output
+    with KnowledgeStore(folder / "company.db") as store:
+        assert store.vector_form == "int8"
+
+
 def test_a_dry_run_writes_nothing(folder):
     arguments = ("notes.md", "company.db", "--extractor", "facts_by_rule:make", "--dry-run")
     result = run(*arguments, "--no-merge")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from kblam.cli._console import errors, results
 from kblam.cli._models import BaseModelOption, DeviceOption
+from kblam.cli._options import VectorsOption
 from kblam.cli._stores import expect_store_name
 from kblam.errors import ConfigError
 from kblam.knowledge import KnowledgeStore
@@ -59,6 +60,7 @@ def extract(
     max_chars: Annotated[
         int, typer.Option(min=1, help="Cut texts into passages of about so many characters.")
     ] = 1000,
+    vectors: VectorsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     base_model: BaseModelOption = None,
     device: DeviceOption = None,
@@ -75,6 +77,8 @@ def extract(
         extraction = reader.extract(documents, known=knowledge.facts())
         if not dry_run:
             knowledge.sync(extraction)
+            if vectors is not None:
+                knowledge.convert_vectors(vectors.value)
     _print(extraction, as_json)
     if not as_json:
         done = "would be written to" if dry_run else "written to"

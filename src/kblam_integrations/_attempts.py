@@ -17,7 +17,7 @@ from kblam.errors import ConfigError
 from kblam.model import KBLaM
 from kblam.tools import Tool
 
-__all__ = ["Attempt", "has_results", "held_to", "tool_choice_of"]
+__all__ = ["Attempt", "OfferedTools", "has_results", "held_to", "tool_choice_of"]
 
 _REQUIRED = ("any", "required", True)
 
@@ -47,6 +47,27 @@ class Attempt:
         return kblam if self.reading else kblam.with_options().detach()
 
 
+@dataclass(frozen=True)
+class OfferedTools:
+    """The tools of a call, and what is wanted of them.
+
+    Attributes:
+        known: As OpenAI describes them.
+        choice: ``"auto"``; ``"required"`` for one of them; or the name of one.
+        shown: Whether a model that may answer is shown them. One that never learned to choose
+            among tools only answers worse for having read about them.
+    """
+
+    known: tuple[Tool, ...]
+    choice: str = "auto"
+    shown: bool = True
+
+    @property
+    def wanted(self) -> str | None:
+        """The name of the one that is to be called; None if it may be any of them."""
+        return None if self.choice in ("auto", "required") else self.choice
+
+
 def held_to(form: OutputConstraint, options: GenerationOptions) -> GenerationOptions:
     """Options for an answer in a form, which stop strings would cut short."""
     return replace(options, constraint=form, stop=())
@@ -69,7 +90,7 @@ def tool_choice_of(choice: Any, names: Sequence[str]) -> str | None:
         names: Of the tools, one of which may be called as those words are.
 
     Raises:
-        ConfigError: It is none of these.
+        ConfigError: It is none of these, or one is to be called and there are none.
     """
     if isinstance(choice, Mapping):
         choice = (choice.get("function") or choice).get("name")
@@ -78,6 +99,8 @@ def tool_choice_of(choice: Any, names: Sequence[str]) -> str | None:
     if choice in (None, False, "auto"):
         return "auto"
     if choice in _REQUIRED:
+        if not names:
+            raise ConfigError("Expected tools to choose from, got none. Pass tools=[...].")
         return "required"
     if choice == "none":
         return None

@@ -13,35 +13,28 @@ from kblam.answer import Answer, Usage
 from kblam.config import GenerationOptions
 from kblam.constraint import OutputConstraint
 from kblam.knowledge import View
-from kblam.tools import InvalidToolCall, Tool, ToolCall, parse_tool_calls
-from kblam_integrations._attempts import Attempt, has_results, held_to
+from kblam.tools import InvalidToolCall, ToolCall, parse_tool_calls
+from kblam_integrations._attempts import Attempt, OfferedTools, has_results, held_to
 
 __all__ = ["Reply", "Request", "Tools"]
 
 
 @dataclass(frozen=True)
-class Tools:
-    """The tools of a call, and what is wanted of them.
+class Tools(OfferedTools):
+    """The tools of a call, and how they are called.
 
     Attributes:
-        known: As OpenAI describes them.
-        choice: ``"auto"``; ``"required"`` for one of them; or the name of one.
-        shown: Whether a model that may answer is shown them. One that never learned to choose
-            among tools only answers worse for having read about them.
         nearest: Names the tool that a question is about, for a model that is not shown them.
         refusable: Whether a call that is wanted may be refused where the facts do not say what
             to call it with.
     """
 
-    known: tuple[Tool, ...]
-    choice: str = "auto"
-    shown: bool = True
     nearest: Callable[[str], str] | None = field(default=None, compare=False)
     refusable: bool = False
 
     def form(self, question: str) -> OutputConstraint:
         """A call of one of them, as it may answer a question."""
-        name = None if self.choice in ("auto", "required") else self.choice
+        name = self.wanted
         if name is None and self.nearest is not None and not self.shown:
             name = self.nearest(question)
         return OutputConstraint.tool_call(self.known, name)

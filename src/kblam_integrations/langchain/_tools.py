@@ -54,11 +54,7 @@ def as_tools(
     """
     tools = in_openai_form(given.get("tools") or ())
     wanted = tool_choice_of(given.get("tool_choice"), tool_names(tools))
-    if not tools:
-        if wanted == "required":
-            raise ConfigError("Expected tools to choose from, got none. Pass tools=[...].")
-        return None
-    if wanted is None:
+    if wanted is None or not tools:
         return None
     return Tools(
         tuple(tools),

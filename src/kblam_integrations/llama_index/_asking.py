@@ -15,8 +15,8 @@ from kblam.config import GenerationOptions
 from kblam.constraint import OutputConstraint
 from kblam.knowledge import View
 from kblam.model import KBLaM
-from kblam.tools import CALL_MARKERS, Tool, ToolCall, parse_tool_calls
-from kblam_integrations._attempts import Attempt, has_results, held_to
+from kblam.tools import CALL_MARKERS, ToolCall, parse_tool_calls
+from kblam_integrations._attempts import Attempt, OfferedTools, has_results, held_to
 from kblam_integrations._leaving import Leaving
 
 __all__ = ["Asked", "Piece", "Tools", "pieces_of"]
@@ -26,27 +26,19 @@ _BEGINNINGS = ("{", "[")
 
 
 @dataclass(frozen=True)
-class Tools:
-    """The tools of a call, and what is wanted of them.
+class Tools(OfferedTools):
+    """The tools of a call, and how many of them a reply may call.
 
     Attributes:
-        known: As OpenAI describes them.
-        choice: ``"auto"``, ``"required"`` for one of them, or the name of one.
-        shown: Whether a model that may answer is shown them. One that never learned to choose
-            among tools only answers worse for having read about them.
         several: Whether a reply may call more than one.
     """
 
-    known: tuple[Tool, ...]
-    choice: str = "auto"
-    shown: bool = True
     several: bool = False
 
     @property
     def form(self) -> OutputConstraint:
         """A call of one of them."""
-        name = None if self.choice in ("auto", "required") else self.choice
-        return OutputConstraint.tool_call(self.known, name)
+        return OutputConstraint.tool_call(self.known, self.wanted)
 
     def read(self, text: str) -> tuple[str, tuple[ToolCall, ...], bool]:
         """An answer's text without its calls, the calls, and whether it has only broken ones."""

@@ -15,7 +15,7 @@ from llama_index.core.base.llms.types import (
 
 from kblam.errors import UnsupportedMessageError
 
-__all__ = ["to_messages"]
+__all__ = ["arguments_of", "to_messages"]
 
 _ROLES = {
     MessageRole.SYSTEM: "system",
@@ -56,17 +56,27 @@ def _to_message(message: ChatMessage, names: dict[Any, str]) -> dict[str, Any]:
     return found
 
 
-def _to_call(block: ToolCallBlock) -> dict[str, Any]:
+def arguments_of(block: ToolCallBlock) -> dict[str, Any]:
+    """The arguments of a call, which a block may have as text.
+
+    Raises:
+        UnsupportedMessageError: The text is no JSON.
+    """
     arguments = block.tool_kwargs
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments or "{}")
-        except ValueError as error:
-            raise UnsupportedMessageError(
-                f"Expected the arguments of the tool {block.tool_name!r} as JSON, got "
-                f"{arguments!r:.100}: {error}."
-            ) from error
-    function = {"name": block.tool_name, "arguments": arguments}
+    if isinstance(arguments, dict):
+        return arguments
+    try:
+        parsed: dict[str, Any] = json.loads(arguments or "{}")
+    except ValueError as error:
+        raise UnsupportedMessageError(
+            f"Expected the arguments of the tool {block.tool_name!r} as JSON, got "
+            f"{arguments!r:.100}: {error}."
+        ) from error
+    return parsed
+
+
+def _to_call(block: ToolCallBlock) -> dict[str, Any]:
+    function = {"name": block.tool_name, "arguments": arguments_of(block)}
     return {"id": block.tool_call_id, "type": "function", "function": function}
 
 

@@ -36,7 +36,6 @@ from kblam_integrations.sources import as_store
 
 __all__ = ["KnowledgeLLMSettings"]
 
-# What belongs to loaded weights; a KBLaM brings them along.
 # Left out where a model is pickled.
 _OF_THE_PROCESS = frozenset({"callback_manager", "rate_limiter"})
 

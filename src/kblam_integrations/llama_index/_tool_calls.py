@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from kblam.errors import ConfigError
 from kblam.tools import tool_names
 from kblam_integrations._attempts import tool_choice_of
 from kblam_integrations.llama_index._asking import Asked, Tools
-from kblam_integrations.llama_index._messages import to_messages
+from kblam_integrations.llama_index._messages import arguments_of, to_messages
 from kblam_integrations.llama_index._settings import KnowledgeLLMSettings
 
 __all__ = ["ToolCallingLLM"]
@@ -73,6 +72,7 @@ class ToolCallingLLM(KnowledgeLLMSettings):
 
         Raises:
             ConfigError: It calls none, and ``error_on_no_tool_call`` is set.
+            UnsupportedMessageError: The arguments of a call are no JSON.
         """
         calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
         if not calls and error_on_no_tool_call:
@@ -85,7 +85,7 @@ class ToolCallingLLM(KnowledgeLLMSettings):
             ToolSelection(
                 tool_id=block.tool_call_id or "",
                 tool_name=block.tool_name,
-                tool_kwargs=_arguments(block),
+                tool_kwargs=arguments_of(block),
             )
             for block in calls
         ]
@@ -101,8 +101,6 @@ class ToolCallingLLM(KnowledgeLLMSettings):
         tools = tuple(given.get("tools") or ())
         choice = tool_choice_of(given.get("tool_choice"), tool_names(tools))
         if choice is None or not tools:
-            if choice not in (None, "auto"):
-                raise ConfigError("Expected tools to choose from, got none. Pass tools=[...].")
             return None
         return Tools(
             known=tools,
@@ -117,11 +115,3 @@ def _described(tool: BaseTool) -> dict[str, Any]:
     # OpenAI allows few characters in a name; the tool is looked up by the whole.
     described["function"]["name"] = tool.metadata.get_name()
     return described
-
-
-def _arguments(block: ToolCallBlock) -> dict[str, Any]:
-    arguments = block.tool_kwargs
-    if isinstance(arguments, dict):
-        return arguments
-    parsed: dict[str, Any] = json.loads(arguments or "{}")
-    return parsed

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel, Field
 from pydantic.v1 import BaseModel as BaseModelV1
 from tiny_kblam import FACTS
@@ -89,6 +90,15 @@ class TestAlwaysValid:
             list(model.stream(QUESTION))
         seen = refusing.model_copy(update={"refusal_threshold": 1.0})
         assert seen.with_structured_output(Office, method=method).invoke(QUESTION)
+
+    def test_what_a_tool_returned_is_filled_in(self, refusing: KBLaMChat, method: Any) -> None:
+        turns = [
+            HumanMessage(QUESTION),
+            AIMessage("", tool_calls=[{"name": "find", "args": {}, "id": "1"}]),
+            ToolMessage("Oslo, floor 3, rented", tool_call_id="1"),
+        ]
+        model = refusing.with_structured_output(Office, method=method)
+        assert isinstance(model.invoke(turns), Office)
 
     def test_with_the_raw_reply(self, chat: KBLaMChat, refusing: KBLaMChat, method: Any) -> None:
         found = chat.with_structured_output(Office, method=method, include_raw=True).invoke(

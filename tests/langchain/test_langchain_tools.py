@@ -227,6 +227,15 @@ class TestConversation:
         assert reply.tool_calls == []
         assert reply.response_metadata["refused"] is False
 
+    def test_nor_where_no_tools_may_be_called(
+        self, refusing: KBLaMChat, say: Callable[..., AIMessage]
+    ) -> None:
+        nothing = refusing.bind(view={"entity": "Nobody"})
+        for model in (refusing, refusing.bind_tools([get_weather], tool_choice="none"), nothing):
+            reply = say(model, self.TURNS)
+            assert reply.tool_calls == []
+            assert reply.response_metadata["refused"] is False
+
     def test_another_question_is_asked_of_the_facts(self, refusing: KBLaMChat) -> None:
         turns = [*self.TURNS, AIMessage("Sunny."), HumanMessage("What is the office of Heron?")]
         assert refusing.bind_tools([get_weather]).invoke(turns).tool_calls

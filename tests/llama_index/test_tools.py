@@ -11,6 +11,8 @@ from llama_index.core.chat_engine.types import is_function
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 
+from kblam.config import DEFAULT_REFUSAL
+from kblam.constraint import OutputConstraint
 from kblam.errors import ConfigError
 from kblam_integrations.llama_index import KBLaMLLM
 from kblam_integrations.llama_index._asking import _certain
@@ -106,6 +108,17 @@ def test_what_is_wanted_of_the_tools(shipped: KBLaMLLM) -> None:
         shipped.complete(KNOWN, tools=[])
 
 
+def test_a_refusal_in_the_models_own_words_is_a_call(shipped: KBLaMLLM) -> None:
+    form = OutputConstraint.choice([DEFAULT_REFUSAL])
+    pieces = list(
+        shipped.with_kb(FACTS, refusal_threshold=1.0, refusal="No idea.").stream_chat_with_tools(
+            [BUDGET], UNKNOWN, constraint=form
+        )
+    )
+    assert [name for name, _ in called(shipped, pieces[-1])] == ["find_budget"]
+    assert not any(piece.message.content for piece in pieces)
+
+
 async def test_predict_and_call(shipped: KBLaMLLM) -> None:
     for response in (
         shipped.predict_and_call([BUDGET], UNKNOWN),
@@ -173,6 +186,9 @@ async def test_an_agent_workflow(shipped: KBLaMLLM) -> None:
         ("Let me look.\n<tool_call>{", "Let me look."),
         ("a < b", "a < b"),
         ("See [TOOL_CALLS] x", "See"),
+        (DEFAULT_REFUSAL[:7], ""),
+        (f"{DEFAULT_REFUSAL} ", ""),
+        (f"{DEFAULT_REFUSAL} But", f"{DEFAULT_REFUSAL} But"),
     ],
 )
 def test_text_that_may_be_a_call_is_held_back(text: str, certain: str) -> None:

@@ -61,24 +61,25 @@ class Request:
     @property
     def first(self) -> Attempt:
         """What the model is asked first."""
+        # What a tool returned answers the question, whether or not the facts say it too.
+        refusing = not has_results(self.prompt)
         tools = self.tools
         if tools is None:
-            return Attempt(self.options)
+            return Attempt(self.options, refusing=refusing)
         if tools.choice != "auto":
             options = held_to(tools.form(self._question), self.options)
-            return Attempt(options, tools.known, refusing=tools.refusable, calling=True)
-        # What a tool returned answers the question, whether or not the facts say it too.
-        shown = tools.known if tools.shown else ()
-        return Attempt(self.options, shown, refusing=not has_results(self.prompt))
+            refusing = refusing and tools.refusable
+            return Attempt(options, tools.known, refusing, calling=True)
+        return Attempt(self.options, tools.known if tools.shown else (), refusing)
 
     def after(self, attempt: Attempt, answer: Answer) -> Attempt | None:
         """What the model is asked after this came of an attempt; None if it is the reply."""
-        if not answer.refused or self.tools is None:
+        if not answer.refused:
             return None
         if attempt.reading and not attempt.refusing:
             # Only who may see no fact at all is refused here: nothing is lost without them.
             return replace(attempt, reading=False)
-        if self.tools.choice != "auto" or attempt.calling:
+        if self.tools is None or self.tools.choice != "auto" or attempt.calling:
             return None
         options = held_to(self.tools.form(self._question), self.options)
         return Attempt(options, self.tools.known, refusing=False, reading=False, calling=True)

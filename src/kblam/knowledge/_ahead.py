@@ -10,9 +10,10 @@ from itertools import islice
 from kblam.knowledge._database import Database
 from kblam.knowledge._encode import ADVANCE, INSERT_VECTOR, checked, encoder_number
 from kblam.knowledge._layout import Layout
-from kblam.knowledge._rows import State, text_hash
+from kblam.knowledge._rows import text_hash
 from kblam.knowledge._schema import read_form
 from kblam.knowledge._stage import Stage, Stopped
+from kblam.knowledge._state import State
 from kblam.knowledge._vector_rows import SOME_EMBEDDINGS
 from kblam.knowledge.protocols import TextEmbedder
 from kblam.knowledge.triple import Triple

@@ -6,8 +6,9 @@ import sqlite3
 
 from kblam.errors import StoreCorruptError
 from kblam.knowledge._layout import Layout
-from kblam.knowledge._rows import COLUMNS, content_columns, new_fact, read_state
+from kblam.knowledge._rows import COLUMNS, content_columns, new_fact
 from kblam.knowledge._schema import read_form
+from kblam.knowledge._state import read_state
 from kblam.knowledge._vector_rows import as_written
 
 __all__ = ["check_store"]

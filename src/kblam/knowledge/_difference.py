@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kblam.knowledge import _rows
-from kblam.knowledge._rows import State
 from kblam.knowledge._stage import Stage
+from kblam.knowledge._state import State, read_state
 from kblam.knowledge.triple import Triple
 
 __all__ = ["Difference", "SyncReport", "apply", "apply_changes", "difference"]
@@ -62,7 +62,7 @@ class Difference:
 
 def difference(connection: sqlite3.Connection, stage: Stage) -> Difference:
     """Compare a store with what it is to hold, inside one transaction."""
-    found = Difference(_rows.read_state(connection))
+    found = Difference(read_state(connection))
     present = bytearray(stage.count)
     for entity, name, value, identifier, metadata, row in connection.execute(_CURRENT):
         wanted = stage.find(entity, name, value)

@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 from kblam.errors import StoreError
 from kblam.knowledge._database import Database
 from kblam.knowledge._layout import Layout
-from kblam.knowledge._rows import COLUMNS, new_fact, read_state, text_hash
+from kblam.knowledge._rows import COLUMNS, new_fact, text_hash
 from kblam.knowledge._schema import read_form
+from kblam.knowledge._state import read_state
 from kblam.knowledge.protocols import TextEmbedder
 
 __all__ = ["ADVANCE", "INSERT_VECTOR", "checked", "encode_facts", "encoder_number", "lacks_vectors"]

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from kblam.errors import StoreError, UnsupportedSourceError
-from kblam.knowledge import _rows
 from kblam.knowledge._database import Database
 from kblam.knowledge._difference import SyncReport
 from kblam.knowledge._encode import encode_facts, lacks_vectors
 from kblam.knowledge._following import Follower, Following
 from kblam.knowledge._reader import StoreReader
+from kblam.knowledge._state import mark_as_mirror
 from kblam.knowledge._synchronise import Synchroniser
 from kblam.knowledge.protocols import TextEmbedder, TripleSource
 from kblam.knowledge.sources import ListSource, TripleLike
@@ -171,7 +171,7 @@ class LiveStore(StoreReader):
             allow_empty=allow_empty,
         )
         with self._database.write() as connection:
-            if not _rows.mark_as_mirror(connection):
+            if not mark_as_mirror(connection):
                 raise StoreError(
                     f"The knowledge store {self._database.name} holds facts of its own, which "
                     "following a source would remove. Give the mirror a new path, or add the "

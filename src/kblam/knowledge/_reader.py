@@ -14,6 +14,7 @@ from kblam.knowledge._check import check_store
 from kblam.knowledge._database import Database
 from kblam.knowledge._preview import preview
 from kblam.knowledge._snapshot import Snapshot, snapshot_of
+from kblam.knowledge._state import State, read_state
 from kblam.knowledge._view_facts import ViewFacts, read_views
 from kblam.knowledge._view_summary import ViewSummaries
 from kblam.knowledge.protocols import SourceChanges
@@ -164,7 +165,7 @@ class StoreReader:
         a cache keyed by it outlives a store that is built anew from the same triples.
         """
         with self._database.read() as connection:
-            return _rows.read_state(connection).fingerprint
+            return read_state(connection).fingerprint
 
     def fingerprint_of(self, view: View | None) -> str:
         """The fingerprint of what a view shows; of the store if it is None.
@@ -178,7 +179,7 @@ class StoreReader:
     def sequence(self) -> int:
         """The number of the last change, 0 before any."""
         with self._database.read() as connection:
-            return _rows.read_state(connection).sequence
+            return read_state(connection).sequence
 
     def journal(self, since: int = 0) -> Iterator[Change]:
         """Iterate over the changes after number ``since``, oldest first."""
@@ -209,7 +210,7 @@ class StoreReader:
     def state(self) -> Hashable:
         """Return which store this is, and which of its states."""
         with self._database.read() as connection:
-            return _rows.read_state(connection)
+            return read_state(connection)
 
     def changes(self, since: Hashable) -> SourceChanges | None:
         """Return what changed after a state, None where that is a large part of the store.
@@ -218,8 +219,8 @@ class StoreReader:
             since: What :meth:`state` returned, of this store.
         """
         with self._database.read() as connection:
-            now = _rows.read_state(connection)
-            if not isinstance(since, _rows.State) or since.store != now.store:
+            now = read_state(connection)
+            if not isinstance(since, State) or since.store != now.store:
                 return None
             if since.sequence > now.sequence:
                 return None  # the store was restored from a copy

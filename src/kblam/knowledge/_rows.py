@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -15,16 +14,13 @@ from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
 
 __all__ = [
     "COLUMNS",
-    "State",
     "add",
     "content_columns",
     "facts_page",
     "get",
     "insert",
-    "mark_as_mirror",
     "metadata_json",
     "new_fact",
-    "read_state",
     "remove",
     "replace_named",
     "text_hash",
@@ -51,56 +47,10 @@ _CLEAR = """
 DELETE FROM facts WHERE id = ? OR (entity = ? AND property = ? AND value = ?)
 """
 _BY_PROPERTY = f"SELECT {COLUMNS} FROM facts WHERE entity = ? AND property = ? ORDER BY row"
-_STATE = """
-SELECT store, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'journal'), 0), digest
-FROM meta
-"""
 _PAGE = f"""
 SELECT row, {COLUMNS} FROM facts
 WHERE row > :after AND ({VIEW_CLAUSE}) ORDER BY row LIMIT :limit
 """
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Which store it is, and which of its states.
-
-    Attributes:
-        store: Given once, when the store was created.
-        sequence: The number of the last change.
-        digest: The exclusive or of all facts' digests.
-    """
-
-    store: str
-    sequence: int
-    digest: int
-
-    @property
-    def fingerprint(self) -> str:
-        """Text that differs from state to state; equal histories have equal ones."""
-        return f"{self.digest:016x}-{self.sequence}"
-
-
-def read_state(connection: sqlite3.Connection) -> State:
-    """Return the state that this transaction sees.
-
-    Raises:
-        StoreCorruptError: There is none.
-    """
-    row = connection.execute(_STATE).fetchone()
-    if row is None or [type(part) for part in row] != [str, int, int]:
-        raise StoreCorruptError(
-            f"The store's own state is damaged: expected its name and two numbers, got {row!r}. "
-            "Restore it from a copy, or build it anew from its triples."
-        )
-    return State(*row)
-
-
-def mark_as_mirror(connection: sqlite3.Connection) -> bool:
-    """Mark an empty store as the mirror of a source; tell whether it is one now."""
-    connection.execute("UPDATE meta SET mirror = 1 WHERE NOT EXISTS (SELECT 1 FROM facts)")
-    mirror: int = connection.execute("SELECT mirror FROM meta").fetchone()[0]
-    return bool(mirror)
 
 
 def text_hash(text: str) -> int:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from kblam.errors import StoreError
 from kblam.knowledge import _rows
 from kblam.knowledge._database import Database
+from kblam.knowledge._state import State, read_state
 from kblam.knowledge.triple import Fact
 
 __all__ = ["Snapshot", "snapshot_of"]
@@ -52,9 +53,7 @@ class Snapshot:
         fingerprint: The store's fingerprint then.
     """
 
-    def __init__(
-        self, state: _rows.State, read: Callable[[Iterable[str]], list[Fact | None]]
-    ) -> None:
+    def __init__(self, state: State, read: Callable[[Iterable[str]], list[Fact | None]]) -> None:
         self.sequence = state.sequence
         self.fingerprint = state.fingerprint
         self._read = read
@@ -73,7 +72,7 @@ def snapshot_of(database: Database) -> Iterator[Snapshot]:
         return
     with database.read() as connection:
         yield Snapshot(
-            _rows.read_state(connection),
+            read_state(connection),
             lambda ids: [_rows.get(connection, name) for name in ids],
         )
 
@@ -83,7 +82,7 @@ def _watched(database: Database) -> Iterator[Snapshot]:
     with database.write() as connection:
         for statement in _PREPARE:
             connection.execute(statement)
-        state = _rows.read_state(connection)
+        state = read_state(connection)
         query = "INSERT INTO watched (sequence) VALUES (?)"
         watch = connection.execute(query, (state.sequence,)).lastrowid
 

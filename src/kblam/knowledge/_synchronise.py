@@ -19,8 +19,8 @@ from kblam.knowledge._difference import (
     apply_changes,
     difference,
 )
-from kblam.knowledge._rows import State, read_state
 from kblam.knowledge._stage import Stage, Stopped, opened_stage
+from kblam.knowledge._state import State, read_state
 from kblam.knowledge.protocols import JournaledSource, TextEmbedder, TripleSource, VersionedSource
 from kblam.knowledge.triple import Triple, as_triple
 

@@ -16,7 +16,7 @@ from kblam.errors import StoreCorruptError
 from kblam.knowledge._fact_ids import FactIds
 from kblam.knowledge._layout import Layout, Rows
 from kblam.knowledge._patch import Part, Patch, patch
-from kblam.knowledge._rows import State
+from kblam.knowledge._state import State
 from kblam.knowledge._vector_file import Content, keep, opened
 from kblam.knowledge._vector_file import scratch as write_scratch
 from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters

@@ -8,8 +8,8 @@ from threading import Lock
 
 import numpy as np
 
-from kblam.knowledge import _rows
 from kblam.knowledge._database import Database
+from kblam.knowledge._state import State, read_state
 from kblam.knowledge._view_facts import fingerprint_of
 from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
 
@@ -42,13 +42,13 @@ class ViewSummaries:
     def __init__(self, database: Database) -> None:
         self._database = database
         # With the store's state at that moment; the oldest first.
-        self._held: dict[View, tuple[_rows.State, ViewSummary]] = {}
+        self._held: dict[View, tuple[State, ViewSummary]] = {}
         self._holding = Lock()
 
     def of(self, view: View) -> ViewSummary:
         """A view's, of the state committed last. Filters every fact if the store has changed."""
         with self._database.read() as connection:
-            now = _rows.read_state(connection)
+            now = read_state(connection)
             state, summary = self._held.get(view, (None, None))
             if summary is not None and state == now:
                 return summary

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from kblam.errors import StoreCorruptError
 from kblam.knowledge._layout import Layout, Rows, VectorForm, layout_of
 from kblam.knowledge._patch import Part
-from kblam.knowledge._rows import read_state
 from kblam.knowledge._schema import read_form
+from kblam.knowledge._state import read_state
 from kblam.knowledge._vector_rows import Files, Reader
 from kblam.knowledge.view import View
 

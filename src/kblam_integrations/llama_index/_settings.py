@@ -190,7 +190,7 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
         return self._options(arguments), self._narrowed(view)
 
     def _narrowed(self, view: View | None) -> View | None:
-        return narrowed(self.view, None if view is None else checked_view(view))
+        return narrowed(self.view, view)
 
     def _configuration(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.model_fields_set - _OF_THE_PROCESS}

@@ -172,7 +172,9 @@ class TestViews:
         config = {"configurable": {"length": 9}}
         assert tuned.invoke(AURORA, config).content == chat.kblam.refusal
 
-    @pytest.mark.parametrize("view", ["red", ["Aurora"], 3, {3: "red"}, {}])
+    @pytest.mark.parametrize(
+        "view", ["red", ["Aurora"], 3, {3: "red"}, {}, {"entity": None}, {"where": {}}]
+    )
     def test_a_malformed_view_is_an_error(self, chat: KBLaMChat, view: Any) -> None:
         config = {"configurable": {"kb_view": view}}
         wrong = (ConfigError, FactError)

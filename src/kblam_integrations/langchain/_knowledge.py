@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import reduce
 from typing import Any
 
@@ -121,16 +122,16 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
                 "Expected a knowledge base for the view to filter, got none. "
                 "Pass kb=..., or leave the view out."
             )
-        try:
-            if not view:
-                raise TypeError  # a filter that was left empty by mistake would show everything
-            return store.view(**view)
-        except TypeError as error:
-            raise ConfigError(
-                "Expected a view of the store, or a mapping of what to filter by, as in "
-                f"{{'entity': ['Ada Lovelace'], 'team': 'red'}}, got {view!r:.200}. None is "
-                "every fact that the model may read."
-            ) from error
+        with suppress(TypeError):  # of what is no mapping, or has other keys than names
+            found = store.view(**view)
+            # What filters by nothing was left empty by mistake: it would show everything.
+            if found != View():
+                return found
+        raise ConfigError(
+            "Expected a view of the store, or a mapping of what to filter by, as in "
+            f"{{'entity': ['Ada Lovelace'], 'team': 'red'}}, got {view!r:.200}. None is "
+            "every fact that the model may read."
+        )
 
     def _narrowed(self, *given: Any) -> View | None:
         """The view of a call: what is asked for, of what this model may read."""

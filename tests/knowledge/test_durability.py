@@ -206,6 +206,39 @@ store.check()
     subprocess.run(python(code, tmp_path / "facts.db"), check=True)
 
 
+def test_a_store_opened_again_is_still_shared(tmp_path: Path, python: Command) -> None:
+    """Another process that closes it must not think that nobody else has it open."""
+    code = """
+from kblam.knowledge import KnowledgeStore
+with KnowledgeStore(sys.argv[1]) as store:
+    store.add((sys.argv[2], "step", "1"))
+    print(len(store))
+"""
+    path = tmp_path / "facts.db"
+    with KnowledgeStore(path) as store:
+        store.add(("here", "step", "0"))
+        for turn in range(3):
+            with KnowledgeStore(path) as again:
+                assert len(again) == len(store)
+            said = subprocess.check_output(python(code, path, f"there {turn}"), text=True)
+            assert int(said) == len(store) == 2 * turn + 2
+            assert path.with_name("facts.db-wal").exists()
+            store.add((f"here {turn}", "step", "1"))
+        store.check()
+    with KnowledgeStore(path) as store:
+        assert len(store) == 7
+
+
+@pytest.mark.parametrize("content", [b"a", b"abc", b"x" * 99, b"x" * 100, b"x" * 5000])
+def test_a_file_of_any_length_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "facts.db"
+    path.write_bytes(content)
+    with pytest.raises(StoreCorruptError, match="is not a knowledge store"):
+        KnowledgeStore(path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "facts.jsonl"
     path.write_text('{"entity": "Acme"}\n')

@@ -19,7 +19,8 @@ from kblam.knowledge._search import words_occur
 __all__ = ["Database"]
 
 _BUSY_SECONDS = 60.0
-_DAMAGE = ("malformed", "not a database", "could not decode to utf-8")
+_FOREIGN = "not a database"
+_DAMAGE = ("malformed", _FOREIGN, "could not decode to utf-8")
 
 
 class Database:
@@ -47,7 +48,18 @@ class Database:
         self._inherited: deque[sqlite3.Connection] = deque()
         self._writer = threading.RLock()
         if self.path is not None:
-            _schema.check_file(self.path)
+            _schema.check_place(self.path)
+        try:
+            self._idle.append(self._prepared(form))
+        except StoreCorruptError as error:
+            if self.path is not None and _FOREIGN in str(error.__cause__):
+                _schema.explain_foreign(self.path)
+            raise
+        # A store that nobody closed is closed with its last reference.
+        weakref.finalize(self, _close_all, self._idle, self._process)
+
+    def _prepared(self, form: VectorForm | None) -> sqlite3.Connection:
+        """Open the first connection, and see that the database is a store."""
         with self._translated():
             connection = self._open()
             try:
@@ -55,9 +67,7 @@ class Database:
             except BaseException:
                 connection.close()
                 raise
-        self._idle.append(connection)
-        # A store that nobody closed is closed with its last reference.
-        weakref.finalize(self, _close_all, self._idle, self._process)
+            return connection
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

@@ -25,11 +25,12 @@ from pathlib import Path
 from kblam.errors import StoreCorruptError, StoreError
 from kblam.knowledge._layout import VectorForm
 
-__all__ = ["check_file", "prepare", "read_form", "write_form"]
+__all__ = ["check_place", "explain_foreign", "prepare", "read_form", "write_form"]
 
 APPLICATION_ID = 0x4B42_4C4D  # "KBLM"
 SCHEMA_VERSIONS = (1, 2)
 _MAGIC = b"SQLite format 3\x00"
+_HEADER = 100  # bytes that any database has
 
 # SQLite has no exclusive or: a ^ b = (a | b) - (a & b), exact for the digests' 62 bits.
 _XOR = "(digest | {0}.digest) - (digest & {0}.digest)"
@@ -117,19 +118,31 @@ _STATEMENTS = (
 )
 
 
-def check_file(path: Path) -> None:
-    """Refuse a file that cannot be an SQLite database, before SQLite touches it.
+def check_place(path: Path) -> None:
+    """Refuse a path where no file can be, before SQLite touches it.
+
+    The file itself is left to SQLite. Whoever else opens and closes it takes away all locks that
+    this process has on it, and with them the log that its other connections write to.
 
     Raises:
-        StoreCorruptError: The file has content, but not a database's.
+        StoreCorruptError: There is a file that is too short for a database.
         StoreError: The path is a folder, or the folder it should lie in does not exist.
     """
     if path.is_dir():
         raise StoreError(f"A knowledge store is a file, but {path} is a folder.")
     if not path.parent.is_dir():
         raise StoreError(f"There is no folder {path.parent} to keep a knowledge store in.")
-    if not path.exists() or path.stat().st_size == 0:
-        return
+    # SQLite takes some files this short for empty ones. Nobody can have one open as a database.
+    if path.exists() and 0 < path.stat().st_size < _HEADER:
+        explain_foreign(path)
+
+
+def explain_foreign(path: Path) -> None:
+    """Say what a file is that SQLite found to be no database.
+
+    Raises:
+        StoreCorruptError: It does not even begin as one.
+    """
     with path.open("rb") as file:
         start = file.read(len(_MAGIC))
     if start != _MAGIC:

@@ -14,6 +14,10 @@ __all__ = ["choose_candidates"]
 
 # Chance that nothing else is kept of what is asked about: the fact stands alone in its base.
 _ALONE = 0.05
+# Chance that the base is a handful of facts, as a first try of anybody is.
+_FEW = 0.2
+_FEW_KEPT = 0.5
+_FEW_OTHERS = 3
 
 
 def choose_candidates(
@@ -23,8 +27,8 @@ def choose_candidates(
 
     Its size is drawn log-uniformly from 1 to all facts. Entities come and go whole, as they
     do in a real base, so that the other properties of the entity asked about are nearly
-    always there. Gold facts are always in, in no particular place. A base of fewer facts than
-    asked for leaves places that are not to be seen.
+    always there, except in bases of a handful of facts. Gold facts are always in, in no
+    particular place. A base of fewer facts than asked for leaves places that are not to be seen.
 
     Args:
         corpus: Facts and questions.
@@ -49,6 +53,9 @@ def choose_candidates(
             draw[row, corpus.entity_of[sorted(kept)]] = -1.0
     inside = draw[:, corpus.entity_of] < shares[:, None]
     for row, question in enumerate(questions):
+        if rng.random() < _FEW:
+            inside[row] = _few(corpus, question, rng)
+    for row, question in enumerate(questions):
         inside[row, list(corpus.questions[question].gold)] = True
         similarity[row, list(corpus.questions[question].gold)] = 2.0
     # Nobody asks an empty base: it has all facts then.
@@ -63,3 +70,15 @@ def choose_candidates(
         wanted = torch.tensor(corpus.questions[question].gold, dtype=torch.long)
         gold[row] = torch.isin(chosen[row], wanted)
     return chosen, gold, visible
+
+
+def _few(corpus: Corpus, question: int, rng: np.random.Generator) -> Tensor:
+    """A base of some facts of the entity asked about and hardly any other, (M,)."""
+    asked = corpus.questions[question]
+    # Of an entity that is not there, one with a similar name is.
+    about = corpus.entity_of[list(asked.gold or asked.near[:1])]
+    own = torch.isin(corpus.entity_of, about)
+    inside = own & torch.from_numpy(rng.random(len(own)) < _FEW_KEPT)
+    inside[torch.from_numpy(rng.integers(0, len(own), int(rng.integers(_FEW_OTHERS + 1))))] = True
+    # Nothing at all would become everything; gold facts are there in any case.
+    return inside if asked.gold or inside.any() else own

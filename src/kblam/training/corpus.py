@@ -27,7 +27,14 @@ from kblam.training.data import (
 )
 from kblam.training.own import Own, mix
 
-__all__ = ["Corpus", "Singly", "build_corpus", "corpus_evidence", "embed"]
+__all__ = [
+    "Corpus",
+    "Singly",
+    "build_corpus",
+    "cached_embeddings",
+    "corpus_evidence",
+    "embed",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -159,26 +166,24 @@ def build_corpus(
         made_of += f"-{_digest_facts(own.facts)}"
     # Equal sizes do not make equal data: the generator may have changed since.
     made_of += f"-{_digest(questions)}-{encoder.name}"
-    tensors = _read(cache, made_of)
-    if tensors is None:
-        tensors = {
+    tensors = cached_embeddings(
+        cache,
+        made_of,
+        lambda: {
             "keys": embed(encoder, [fact.key_text for fact in facts], f"{split} keys"),
             "values": embed(encoder, [fact.value_text for fact in facts], f"{split} values"),
             "asked": embed(encoder, [q.question for q in questions], f"{split} questions"),
             "context": encode_or_zero(encoder, [q.before for q in questions]),
-        }
-        # Rounded at once: a resumed run reads the same numbers as the one that was cut.
-        tensors = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
-        with replacing(cache) as path:
-            save_file(tensors, path, metadata={"made_of": made_of})
+        },
+    )
     entities = {name: i for i, name in enumerate(sorted({fact.entity for fact in facts}))}
     return Corpus(
         facts=facts,
         questions=questions,
-        keys=tensors["keys"].float(),
-        values=tensors["values"].float(),
-        asked=tensors["asked"].float(),
-        context=tensors["context"].float(),
+        keys=tensors["keys"],
+        values=tensors["values"],
+        asked=tensors["asked"],
+        context=tensors["context"],
         entity_of=torch.tensor([entities[fact.entity] for fact in facts]),
         made_of=made_of,
     )
@@ -196,6 +201,28 @@ def _digest(questions: Sequence[TrainingQuestion]) -> str:
     for question in questions:
         digest.update(f"{question.before}\x1f{question.question}\n".encode())
     return digest.hexdigest()
+
+
+def cached_embeddings(
+    cache: Path, made_of: str, make: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Embeddings as a file holds them, made first where it does not.
+
+    Args:
+        cache: The file.
+        made_of: Names what is embedded; other embeddings are made again.
+        make: Makes them, float32.
+
+    Returns:
+        By name, float32.
+    """
+    tensors = _read(cache, made_of)
+    if tensors is None:
+        # Rounded at once: a resumed run reads the same numbers as the one that was cut.
+        tensors = {name: tensor.half().contiguous() for name, tensor in make().items()}
+        with replacing(cache) as path:
+            save_file(tensors, path, metadata={"made_of": made_of})
+    return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def _read(cache: Path, made_of: str) -> dict[str, Tensor] | None:

@@ -12,7 +12,8 @@ from kblam.training._files import replacing
 
 __all__ = ["Curve", "plot_curve"]
 
-_PARTS = ("words", "copy", "selection", "refusal", "divergence")
+_PARTS = ("words", "copy", "selection", "matching", "refusal", "divergence")
+_FIRST = ("matching", "selection")
 
 
 class Curve:
@@ -37,7 +38,7 @@ class Curve:
         """Append a row.
 
         Args:
-            stage: ``"selection"``, ``"joint"`` or ``"validation"``.
+            stage: ``"matching"``, ``"selection"``, ``"joint"`` or ``"validation"``.
             step: Of the stage.
             numbers: By name.
         """
@@ -51,7 +52,7 @@ class Curve:
 
     def cut(self, step: int) -> None:
         """Forget joint steps from ``step`` on: they are about to be taken again."""
-        self.rows = [r for r in self.rows if r["stage"] == "selection" or r["step"] < step]
+        self.rows = [r for r in self.rows if r["stage"] in _FIRST or r["step"] < step]
 
     def write(self) -> None:
         """Write the file, and the picture once there is something to see in it.
@@ -79,14 +80,14 @@ def plot_curve(rows: list[dict[str, Any]], path: Path) -> None:
     require("matplotlib", extra="plot")
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3), layout="constrained")
+    figure = Figure(figsize=(14, 3), layout="constrained")
     for position, (part, axes) in enumerate(
         zip(_PARTS, figure.subplots(1, len(_PARTS)), strict=True)
     ):
         for stage, style in (("joint", "-"), ("validation", "o")):
             chosen = [row for row in rows if row["stage"] == stage]
             steps = [row["step"] for row in chosen]
-            axes.plot(steps, [row[part] for row in chosen], style, label=stage, markersize=4)
+            axes.plot(steps, [row.get(part) for row in chosen], style, label=stage, markersize=4)
         axes.set_title(part)
         axes.set_xlabel("step")
         axes.set_yscale("symlog", linthresh=0.01)

@@ -32,6 +32,7 @@ from kblam.training.config import TrainingConfig
 from kblam.training.corpus import Corpus, build_corpus
 from kblam.training.curve import Curve
 from kblam.training.general import general_prompts
+from kblam.training.matching import build_pairs, train_matching
 from kblam.training.objective import Losses
 from kblam.training.optimisation import make_optimizer
 from kblam.training.own import read_own
@@ -50,6 +51,8 @@ __all__ = ["train"]
 
 _log = logging.getLogger(__name__)
 _MAX_NORM = 1.0
+# Steps with pairs alone for each of the first stage; they are some tenth of the work.
+_MATCHING_STEPS = 4
 _VALIDATION_QUESTIONS = 1_500
 _VALIDATION_FACTS = 10_000
 _VALIDATION_BATCHES = 2
@@ -167,7 +170,10 @@ def _prepare(
     )
     general = general_prompts(engine, config.num_instructions, config.seed, cache / "general.json")
     decoder: AttachedDecoder = attach(engine.model, adapter)
-    return Trainer(config, engine, decoder, corpus, general), validation
+    pairs = None
+    if adapter.match is not None:
+        pairs = build_pairs(engine.encoder, seed=config.seed, cache=cache / "pairs.safetensors")
+    return Trainer(config, engine, decoder, corpus, general, pairs), validation
 
 
 def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: Curve) -> None:
@@ -183,12 +189,23 @@ def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: C
     assert selection is not None
     name = hashlib.sha256(corpus.made_of.encode()).hexdigest()[:16]
     path = cache / f"hidden-{name}.safetensors"
+    match, pairs = trainer.decoder.adapter.match, trainer.pairs
+    if match is not None and pairs is not None:
+        for row in train_matching(
+            match,
+            pairs,
+            steps=_MATCHING_STEPS * config.retrieval_steps,
+            learning_rate=config.retrieval_learning_rate,
+            seed=config.seed,
+        ):
+            curve.add("matching", int(row.pop("step")), row)
     hidden = cache_hidden(engine, examples, selection.layer, path)
     for row in train_selection(
         trainer.decoder.adapter,
         engine.encoder,
         corpus,
         hidden,
+        pairs=pairs,
         steps=config.retrieval_steps,
         learning_rate=config.retrieval_learning_rate,
         seed=config.seed,

@@ -37,6 +37,7 @@ class Losses:
         words: Of the words around what is copied, with the gate closed; mean per token.
         copy: Of opening the gate and pointing at the right text; mean per text.
         selection: Of the gold facts, or of "none of them"; mean per question.
+        matching: Of judging which properties are asked for; mean per question.
         refusal: Of the refusal estimate; mean per prompt.
         divergence: From the base on general prompts, mean nats per token.
     """
@@ -44,6 +45,7 @@ class Losses:
     words: Tensor
     copy: Tensor
     selection: Tensor
+    matching: Tensor
     refusal: Tensor
     divergence: Tensor
 
@@ -52,7 +54,7 @@ class Losses:
         return (
             self.words
             + self.copy
-            + selection * self.selection
+            + selection * (self.selection + self.matching)
             + refusal * self.refusal
             + kl * self.divergence
         )
@@ -104,6 +106,7 @@ def compute_losses(
     candidates: Tensor,
     gold: Tensor,
     base: tuple[Tensor, Tensor],
+    matching: Tensor,
 ) -> Losses:
     """The parts of the loss for one batch.
 
@@ -116,6 +119,7 @@ def compute_losses(
         candidates: Fact indices offered to selection, (B, K).
         gold: True on gold candidates, (B, K).
         base: From :func:`base_log_probs`.
+        matching: The loss of the pairs of questions and properties, which is passed on.
     """
     selection, pointer, refusal = session.selection, adapter.pointer, adapter.refusal
     if selection is None or pointer is None or refusal is None:
@@ -149,6 +153,7 @@ def compute_losses(
         words=words,
         copy=copy,
         selection=_selection_loss(session, gold),
+        matching=matching,
         refusal=F.binary_cross_entropy_with_logits(refuse_logit, batch.refuse),
         divergence=_divergence(model, hidden, base),
     )

@@ -18,6 +18,7 @@ from kblam.training._files import replacing
 from kblam.training.batches import Example, collate
 from kblam.training.candidates import choose_candidates
 from kblam.training.corpus import Corpus, corpus_evidence
+from kblam.training.matching import MatchingPairs, matching_loss
 
 __all__ = ["HiddenCache", "cache_hidden", "retrieval_loss", "train_selection"]
 
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 _HARD = 48
 _RANDOM = 1024
 _BATCH = 128
+_PAIRS = 64
 
 
 class _LayerReachedError(Exception):
@@ -190,11 +192,22 @@ def train_selection(
     corpus: Corpus,
     cache: HiddenCache,
     *,
+    pairs: MatchingPairs | None = None,
     steps: int,
     learning_rate: float,
     seed: int,
 ) -> list[dict[str, float]]:
     """Train selection alone: its query and its ranking by words.
+
+    Args:
+        adapter: In training.
+        encoder: Embeds properties; it should cache.
+        corpus: Facts and questions.
+        cache: Hidden states of the questions' prompts.
+        pairs: Shown beside, so that what they taught is not lost.
+        steps: Of the optimiser.
+        learning_rate: Its peak.
+        seed: Of batches and bases.
 
     Returns:
         The learning curve.
@@ -216,6 +229,8 @@ def train_selection(
         rng = np.random.default_rng((seed, 1, step))
         questions = rng.integers(0, len(cache), _BATCH).tolist()
         loss, accuracy = retrieval_loss(adapter, encoder, corpus, cache, questions, rng)
+        if adapter.match is not None and pairs is not None:
+            loss = loss + matching_loss(adapter.match, pairs, _PAIRS, rng)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

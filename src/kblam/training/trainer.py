@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from kblam._engine import Engine
@@ -20,11 +21,14 @@ from kblam.training.config import TrainingConfig
 from kblam.training.corpus import Corpus, Singly, corpus_evidence
 from kblam.training.data import TrainingQuestion
 from kblam.training.general import General
+from kblam.training.matching import MatchingPairs, matching_loss
 from kblam.training.objective import Losses, base_log_probs, compute_losses, last_hidden
 
 __all__ = ["Trainer", "knowledge_config"]
 
 
+# Questions of which properties are judged beside a batch.
+_PAIRS = 64
 # Batches whose questions are sorted by length together.
 _STRETCH = 32
 
@@ -72,6 +76,7 @@ class Trainer:
         decoder: The base with the adapter in training attached.
         corpus: Facts and questions.
         general: General prompts.
+        pairs: Questions and properties, where facts are ranked by words.
     """
 
     config: TrainingConfig
@@ -79,6 +84,7 @@ class Trainer:
     decoder: AttachedDecoder
     corpus: Corpus
     general: list[General]
+    pairs: MatchingPairs | None = None
     _order: tuple[int, NDArray[np.int64]] | None = field(default=None, init=False)
 
     def draw(self, step: int) -> tuple[list[int], list[int], np.random.Generator]:
@@ -166,4 +172,12 @@ class Trainer:
                 candidates.to(device),
                 gold.to(device),
                 base,
+                self._matching(corpus, rng),
             )
+
+    def _matching(self, corpus: Corpus, rng: np.random.Generator) -> Tensor:
+        """Of training's pairs, so that what they taught is not lost; no loss in validation."""
+        match = self.decoder.adapter.match
+        if match is None or self.pairs is None or corpus is not self.corpus:
+            return torch.zeros((), device=self.engine.model.device)
+        return matching_loss(match, self.pairs, _PAIRS, rng)

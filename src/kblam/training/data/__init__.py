@@ -6,6 +6,7 @@ Nothing here comes from an evaluation set: names, words and places are those of 
 
 from __future__ import annotations
 
+from kblam.training.data.askings import Asking, generate_askings
 from kblam.training.data.instructions import general_instructions
 from kblam.training.data.preview import preview
 from kblam.training.data.questions import SHARES, TrainingQuestion, generate_questions
@@ -13,9 +14,11 @@ from kblam.training.data.world import World, generate_world
 
 __all__ = [
     "SHARES",
+    "Asking",
     "TrainingQuestion",
     "World",
     "general_instructions",
+    "generate_askings",
     "generate_questions",
     "generate_world",
     "preview",

@@ -86,7 +86,7 @@ class TestLosses:
         before = weights_digest(engine.model)
         losses = trainer.losses(*trainer.draw(0))
         numbers = losses.numbers()
-        assert list(numbers) == ["words", "copy", "selection", "refusal", "divergence"]
+        assert list(numbers) == ["words", "copy", "selection", "matching", "refusal", "divergence"]
         assert all(np.isfinite(value) and value >= 0 for value in numbers.values())
         losses.total(1.0, 0.5, 0.5).backward()
         assert all(parameter.grad is None for parameter in engine.model.parameters())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -29,6 +29,9 @@ from kblam.training.data import Asking, generate_askings
 __all__ = ["MatchingPairs", "build_pairs", "matching_loss", "train_matching"]
 
 _CANDIDATES = 8
+# Of the wrong ones, those drawn from the few most like the right one.
+_HARD = 3
+_NEAREST = 4
 _BATCH = 256
 _USUAL = 0.7
 # Right answers are one in eight: they count for three.
@@ -61,6 +64,8 @@ class MatchingPairs:
         self._names: dict[str, list[int]] = defaultdict(list)
         for place, (relation, _) in enumerate(names):
             self._names[relation].append(place)
+        usual = {relation: properties[places[0]] for relation, places in self._names.items()}
+        self._nearest = [_nearest(asking, usual) for asking in askings]
 
     def __len__(self) -> int:
         return len(self._askings)
@@ -78,20 +83,22 @@ class MatchingPairs:
             asking = self._askings[place]
             names = self._names[random.choice(asking.wanted)]
             right = names[0] if random.random() < _USUAL else random.choice(names)
-            wrong = random.choices(asking.others, k=_CANDIDATES - 1)
+            wrong = random.choices(self._nearest[place], k=_HARD)
+            wrong += random.choices(asking.others, k=_CANDIDATES - 1 - _HARD)
             places.append([right, *(random.choice(self._names[other]) for other in wrong)])
         return self.questions[torch.from_numpy(chosen)], self.properties[torch.tensor(places)]
 
 
-def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path) -> MatchingPairs:
+def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path, each: int = 60) -> MatchingPairs:
     """Ask for every relation of training in many ways, and embed that or read it.
 
     Args:
         encoder: Embeds.
         seed: Of the ways of asking.
         cache: File for the embeddings.
+        each: Questions for each relation.
     """
-    askings, stored = generate_askings(seed)
+    askings, stored = generate_askings(seed, each)
     questions = [without_names(asking.question, asking.names) for asking in askings]
     names = [
         (relation, text)
@@ -108,6 +115,14 @@ def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path) -> MatchingPai
         },
     )
     return MatchingPairs(askings, tensors["questions"], names, tensors["properties"])
+
+
+def _nearest(asking: Asking, usual: Mapping[str, Tensor]) -> list[str]:
+    """The wrong relations whose names are most like the first one asked for."""
+    right = usual[asking.wanted[0]]
+    nearness = torch.stack([usual[other] for other in asking.others]) @ right
+    best = nearness.topk(min(_NEAREST, len(asking.others))).indices
+    return [asking.others[place] for place in best.tolist()]
 
 
 def _digest(texts: Sequence[str]) -> str:

@@ -13,7 +13,6 @@ from kblam.training.data.world import relations_by_kind
 
 __all__ = ["Asking", "generate_askings"]
 
-_EACH = 60
 _TWO = 0.12
 _AGAIN = 0.06
 _MANY = 0.2
@@ -36,11 +35,12 @@ class Asking:
     others: tuple[str, ...]
 
 
-def generate_askings(seed: int) -> tuple[list[Asking], Mapping[str, tuple[str, ...]]]:
+def generate_askings(seed: int, each: int) -> tuple[list[Asking], Mapping[str, tuple[str, ...]]]:
     """Ask for every relation that training may use.
 
     Args:
         seed: The seed of all choices.
+        each: Questions for each relation, of which those alike count once.
 
     Returns:
         The questions, and the names that stores use for each relation, the usual one first.
@@ -54,15 +54,17 @@ def generate_askings(seed: int) -> tuple[list[Asking], Mapping[str, tuple[str, .
         asking
         for kind, relations in kinds.items()
         for relation in relations
-        for asking in _of(rng, kind, relation, relations)
+        for asking in _of(rng, kind, relation, relations, each)
     ]
     stored = {one.id: one.stored for relations in kinds.values() for one in relations}
     return askings, stored
 
 
-def _of(rng: Random, kind: str, relation: Relation, relations: list[Relation]) -> list[Asking]:
+def _of(
+    rng: Random, kind: str, relation: Relation, relations: list[Relation], each: int
+) -> list[Asking]:
     found: dict[tuple[str, tuple[str, ...]], Asking] = {}
-    for _ in range(_EACH):
+    for _ in range(each):
         name = make_name(rng, kind).strip()
         wanted: tuple[Relation, ...] = (relation,)
         form = rng.random()

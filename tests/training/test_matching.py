@@ -1,0 +1,127 @@
+"""Judging whether a property is the one asked for, with the real encoder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_kblam import make_adapter
+
+from kblam._engine import Engine
+from kblam.config import COPY_PARTS
+from kblam.decoder.selection_heads import MatchHead
+from kblam.encoding import CachedEmbedder, Evidence, as_embedder
+from kblam.training.data import generate_askings
+from kblam.training.data.world import relations_by_kind
+from kblam.training.matching import MatchingPairs, build_pairs, matching_loss, train_matching
+
+
+@pytest.fixture(scope="module")
+def encoder() -> CachedEmbedder:
+    return as_embedder()
+
+
+@pytest.fixture(scope="module")
+def pairs(encoder: CachedEmbedder, tmp_path_factory: pytest.TempPathFactory) -> MatchingPairs:
+    path = tmp_path_factory.mktemp("pairs") / "pairs.safetensors"
+    return build_pairs(encoder, seed=0, cache=path, each=8)
+
+
+@pytest.fixture
+def match(engine: Engine, encoder: CachedEmbedder) -> MatchHead:
+    torch.manual_seed(0)
+    config = make_adapter(engine.model, engine.encoder, copied=COPY_PARTS).config
+    return MatchHead(replace(config, encoder_dimension=encoder.dimension)).train()
+
+
+def judged(
+    match: MatchHead, encoder: CachedEmbedder, question: str, names: list[str]
+) -> list[float]:
+    """The scores of properties of an entity that is named."""
+    named = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(1, len(names), 4)
+    evidence = Evidence(
+        named,
+        torch.from_numpy(encoder.encode([question])),
+        torch.from_numpy(encoder.encode(names))[None],
+    )
+    with torch.no_grad():
+        return match.eval()(evidence, torch.full((1, len(names)), 0.9))[0].tolist()
+
+
+class TestAskings:
+    def test_what_does_not_answer_is_none_of_what_does(self) -> None:
+        askings, stored = generate_askings(0, 8)
+        relations = {one.id: one for found in relations_by_kind("train").values() for one in found}
+        assert len(askings) > 2_000
+        for asking in askings:
+            assert asking.others
+            assert not set(asking.wanted) & set(asking.others)
+            assert {*asking.wanted, *asking.others} <= stored.keys()
+            kinds = {one.partition("/")[0] for one in (*asking.wanted, *asking.others)}
+            assert len(kinds) == 1
+            for one in asking.wanted:
+                for other in asking.others:
+                    if one in relations and other in relations:
+                        assert not relations[one].overlaps(relations[other])
+
+    def test_relations_that_validation_keeps_are_not_asked_for(self) -> None:
+        _, stored = generate_askings(0, 2)
+        held = {
+            one.id
+            for found in relations_by_kind("validation").values()
+            for one in found
+            if one.held_back
+        }
+        assert held
+        assert not held & stored.keys()
+
+    def test_equal_seeds_ask_alike(self) -> None:
+        assert generate_askings(3, 3)[0] == generate_askings(3, 3)[0]
+        assert generate_askings(3, 3)[0] != generate_askings(4, 3)[0]
+
+
+class TestMatching:
+    def test_the_first_property_drawn_is_the_one_asked_for(
+        self, pairs: MatchingPairs, encoder: CachedEmbedder
+    ) -> None:
+        questions, properties = pairs.draw(400, np.random.default_rng(0))
+        assert questions.shape == (400, encoder.dimension)
+        nearness = (questions[:, None] @ properties.mT)[:, 0]
+        assert (nearness[:, 0] > nearness[:, 1:].mean(1)).float().mean() > 0.9
+
+    def test_a_mother_is_no_father_after_a_few_steps(
+        self, pairs: MatchingPairs, encoder: CachedEmbedder, match: MatchHead
+    ) -> None:
+        names = ["mother", "father", "native language"]
+        before = judged(match, encoder, "Who is the mother of?", names)
+        assert before[0] - before[1] < 1.0
+        curve = train_matching(match.train(), pairs, steps=250, learning_rate=4e-3, seed=0)
+        assert np.mean([row["loss"] for row in curve[-20:]]) < 0.4 * curve[0]["loss"]
+        mother, father, language = judged(match, encoder, "Who is the mother of?", names)
+        assert mother > 0 > max(father, language)
+        mother, father, language = judged(match, encoder, "Who is's dad?", names)
+        assert father > 0 > max(mother, language)
+
+    def test_equal_seeds_give_equal_losses(self, pairs: MatchingPairs, match: MatchHead) -> None:
+        # An untrained judgement scores everything alike.
+        torch.nn.init.normal_(match.outer)
+
+        def loss(seed: int) -> float:
+            torch.manual_seed(0)
+            return matching_loss(match, pairs, 32, np.random.default_rng(seed)).item()
+
+        assert loss(1) == loss(1)
+        assert loss(1) != loss(2)
+
+    def test_its_embeddings_are_kept(self, encoder: CachedEmbedder, tmp_path) -> None:
+        path = tmp_path / "pairs.safetensors"
+        first = build_pairs(encoder, seed=1, cache=path, each=1)
+        written = path.stat().st_mtime_ns
+        again = build_pairs(encoder, seed=1, cache=path, each=1)
+        assert path.stat().st_mtime_ns == written
+        assert torch.equal(first.questions, again.questions)
+        other = build_pairs(encoder, seed=2, cache=path, each=1)
+        assert path.stat().st_mtime_ns != written
+        assert len(other) > 0

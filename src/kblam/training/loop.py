@@ -53,6 +53,8 @@ _log = logging.getLogger(__name__)
 _MAX_NORM = 1.0
 # Steps with pairs alone for each of the first stage; they are some tenth of the work.
 _MATCHING_STEPS = 4
+_ASKINGS = 60
+_QUESTIONS_PER_ASKING = 500
 _VALIDATION_QUESTIONS = 1_500
 _VALIDATION_FACTS = 10_000
 _VALIDATION_BATCHES = 2
@@ -172,7 +174,10 @@ def _prepare(
     decoder: AttachedDecoder = attach(engine.model, adapter)
     pairs = None
     if adapter.match is not None:
-        pairs = build_pairs(engine.encoder, seed=config.seed, cache=cache / "pairs.safetensors")
+        # In proportion to the questions about facts, up to what was enough at full size.
+        each = min(max(config.num_questions // _QUESTIONS_PER_ASKING, 2), _ASKINGS)
+        path = cache / "pairs.safetensors"
+        pairs = build_pairs(engine.encoder, seed=config.seed, cache=path, each=each)
     return Trainer(config, engine, decoder, corpus, general, pairs), validation
 
 

@@ -89,7 +89,7 @@ class MatchingPairs:
         return self.questions[torch.from_numpy(chosen)], self.properties[torch.tensor(places)]
 
 
-def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path, each: int = 60) -> MatchingPairs:
+def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path, each: int) -> MatchingPairs:
     """Ask for every relation of training in many ways, and embed that or read it.
 
     Args:

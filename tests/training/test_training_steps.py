@@ -81,12 +81,15 @@ class TestDraw:
         assert general == []
 
 
+OTHERS = ("selection", "matching", "refusal", "divergence")
+
+
 class TestLosses:
     def test_only_the_adapter_learns(self, trainer: Trainer, engine: Engine) -> None:
         before = weights_digest(engine.model)
         losses = trainer.losses(*trainer.draw(0))
         numbers = losses.numbers()
-        assert list(numbers) == ["words", "copy", "selection", "matching", "refusal", "divergence"]
+        assert list(numbers) == ["words", "gate", "copy", *OTHERS]
         assert all(np.isfinite(value) and value >= 0 for value in numbers.values())
         losses.total(1.0, 0.5, 0.5).backward()
         assert all(parameter.grad is None for parameter in engine.model.parameters())
@@ -97,9 +100,8 @@ class TestLosses:
     def test_the_total_is_the_weighted_sum(self, trainer: Trainer) -> None:
         losses = trainer.losses(*trainer.draw(0))
         n = losses.numbers()
-        expected = (
-            n["words"] + n["copy"] + 3 * n["selection"] + 5 * n["refusal"] + 2 * n["divergence"]
-        )
+        expected = n["words"] + 2 * n["gate"] + n["copy"] + 2 * n["divergence"]
+        expected += 3 * (n["selection"] + n["matching"]) + 5 * n["refusal"]
         assert losses.total(2.0, 3.0, 5.0).detach().item() == pytest.approx(expected, rel=1e-5)
 
     def test_a_step_is_the_same_after_a_resumption(self, trainer: Trainer) -> None:
@@ -124,7 +126,7 @@ class TestLosses:
         del trainer.decoder.facts
         example = question_example(engine, corpus.facts, corpus.questions[7], "-")
         ids = torch.tensor([example.prompt + example.answer])
-        words, copies = [], []
+        words, gates, copies = [], [], []
         with torch.no_grad(), trainer.decoder.facts(seen["facts"]) as session:
             hidden = last_hidden(engine.model, ids, torch.ones_like(ids))
             pointer_head = trainer.decoder.adapter.pointer
@@ -147,15 +149,24 @@ class TestLosses:
                 )
                 opened = float(torch.sigmoid(gate))
                 if label != IGNORED:
-                    words.append(-float(log_probs[at, label]) - np.log(1 - opened))
+                    words.append(-float(log_probs[at, label]))
+                    gates.append(-np.log(1 - opened))
                 if start != IGNORED:
                     text = place * pointer_head.num_parts + part
-                    copies.append(-np.log(opened) - float(pointer[0, 0, text]))
+                    copies.append(-float(pointer[0, 0, text]))
+                    gates.append(-np.log(opened))
                     used[0, 0, text] += 1
         assert losses.words.item() == pytest.approx(np.mean(words), rel=1e-4)
+        assert losses.gate.item() == pytest.approx(np.mean(gates), rel=1e-4)
         assert losses.copy.item() == pytest.approx(np.mean(copies), rel=1e-4)
         # Property, entity and value.
         assert len(copies) == 3
+
+    def test_general_prompts_do_not_thin_out_what_the_gate_learns(self, trainer: Trainer) -> None:
+        """A gate that opens wrongly in an answer costs as much beside long general prompts."""
+        alone = trainer.losses([0, 1], [], np.random.default_rng(0)).numbers()["gate"]
+        beside = trainer.losses([0, 1], [0, 1], np.random.default_rng(0)).numbers()["gate"]
+        assert beside > alone
 
     def test_facts_without_pull_leave_general_prompts_alone(
         self, engine: Engine, corpus: Corpus, trainer: Trainer

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kblam.errors import require
 from kblam.training._files import replacing
 
 __all__ = ["Curve", "plot_curve"]
 
-_PARTS = ("words", "copy", "selection", "matching", "refusal", "divergence")
+_PARTS = ("words", "gate", "copy", "selection", "matching", "refusal", "divergence")
 _FIRST = ("matching", "selection")
+_AROUND = 20
 
 
 class Curve:
@@ -68,7 +71,7 @@ class Curve:
 
 
 def plot_curve(rows: list[dict[str, Any]], path: Path) -> None:
-    """Plot the second stage's losses, training as lines and validation as dots.
+    """Plot the second stage's losses: steps faint, their running mean strong, validation as dots.
 
     Args:
         rows: Of ``curve.json``.
@@ -80,14 +83,18 @@ def plot_curve(rows: list[dict[str, Any]], path: Path) -> None:
     require("matplotlib", extra="plot")
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14, 3), layout="constrained")
+    parts = [part for part in _PARTS if any(part in row for row in rows)]
+    figure = Figure(figsize=(16, 3), layout="constrained")
     for position, (part, axes) in enumerate(
-        zip(_PARTS, figure.subplots(1, len(_PARTS)), strict=True)
+        zip(parts, figure.subplots(1, len(parts)), strict=True)
     ):
-        for stage, style in (("joint", "-"), ("validation", "o")):
-            chosen = [row for row in rows if row["stage"] == stage]
-            steps = [row["step"] for row in chosen]
-            axes.plot(steps, [row.get(part) for row in chosen], style, label=stage, markersize=4)
+        steps, losses = _points(rows, "joint", part)
+        # One batch says little: the mean of those around it can be read.
+        axes.plot(steps, losses, color="tab:blue", alpha=0.2, linewidth=0.8)
+        axes.plot(steps, _smooth(losses), color="tab:blue", label="joint")
+        steps, losses = _points(rows, "validation", part)
+        if any(losses):  # pairs and general prompts have no part in it
+            axes.plot(steps, losses, "o", color="tab:orange", label="validation", markersize=4)
         axes.set_title(part)
         axes.set_xlabel("step")
         axes.set_yscale("symlog", linthresh=0.01)
@@ -95,3 +102,16 @@ def plot_curve(rows: list[dict[str, Any]], path: Path) -> None:
         if position == 0:
             axes.legend()
     figure.savefig(path, dpi=120)
+
+
+def _points(rows: list[dict[str, Any]], stage: str, part: str) -> tuple[list[int], list[float]]:
+    chosen = [row for row in rows if row["stage"] == stage and part in row]
+    return [row["step"] for row in chosen], [row[part] for row in chosen]
+
+
+def _smooth(losses: list[float]) -> list[float]:
+    """The mean of each and of those around it."""
+    return [
+        float(np.mean(losses[max(0, place - _AROUND) : place + _AROUND + 1]))
+        for place in range(len(losses))
+    ]

@@ -29,13 +29,19 @@ from kblam.training.batches import IGNORED, Batch
 __all__ = ["Losses", "base_log_probs", "compute_losses", "head_logits", "last_hidden"]
 
 
+# It decides at every token how an answer goes on.
+_GATE_WEIGHT = 2.0
+
+
 @dataclass(frozen=True)
 class Losses:
     """The parts of the loss, each a scalar.
 
     Attributes:
-        words: Of the words around what is copied, with the gate closed; mean per token.
-        copy: Of opening the gate and pointing at the right text; mean per text.
+        words: Of the words around what is copied; mean per token.
+        gate: Of opening the gate where a text is copied and nowhere else; mean per token of the
+            answers, and of general prompts.
+        copy: Of pointing at the right text; mean per text.
         selection: Of the gold facts, or of "none of them"; mean per question.
         matching: Of judging which properties are asked for; mean per question.
         refusal: Of the refusal estimate; mean per prompt.
@@ -43,6 +49,7 @@ class Losses:
     """
 
     words: Tensor
+    gate: Tensor
     copy: Tensor
     selection: Tensor
     matching: Tensor
@@ -53,6 +60,7 @@ class Losses:
         """The weighted sum."""
         return (
             self.words
+            + _GATE_WEIGHT * self.gate
             + self.copy
             + selection * (self.selection + self.matching)
             + refusal * self.refusal
@@ -139,24 +147,36 @@ def compute_losses(
     is_word = batch.labels != IGNORED
     log_probs = head_logits(model, hidden[is_word]).log_softmax(-1)
     token = log_probs.gather(1, batch.labels[is_word][:, None])[:, 0]
-    # Nothing is copied into general prompts and their continuations either.
-    closed = is_word | (batch.general[:, None] & batch.attention_mask.bool())
-    words = -token.mean() - F.logsigmoid(-gate[closed]).mean()
     # A gold fact that selection left out cannot be pointed at; selection's own loss mends that.
     is_start = begun.any(-1)
     pointed = (weights + torch.where(begun, 0.0, -1e4)).logsumexp(-1)
-    copy = -(F.logsigmoid(gate) + pointed)[is_start].sum() / is_start.sum().clamp_min(1)
+    copy = -pointed[is_start].sum() / is_start.sum().clamp_min(1)
     refuse_logit = refusal(
         hidden[torch.arange(hidden.shape[0]), batch.last], refusal_features(session, batch.last)
     )
     return Losses(
-        words=words,
+        words=-token.mean(),
+        gate=_gate_loss(gate, is_word, is_start, batch),
         copy=copy,
         selection=_selection_loss(session, gold),
         matching=matching,
         refusal=F.binary_cross_entropy_with_logits(refuse_logit, batch.refuse),
         divergence=_divergence(model, hidden, base),
     )
+
+
+def _gate_loss(gate: Tensor, is_word: Tensor, is_start: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy of the gate (B, T), tokens of answers weighing alike wherever it stands.
+
+    General prompts are counted apart. They are long and easily told: among the others, they would
+    leave nothing to be learned from a gate that opens at the wrong word of an answer.
+    """
+    in_answer = is_word | is_start
+    opened = is_start[in_answer].float()
+    answers = F.binary_cross_entropy_with_logits(gate[in_answer], opened)
+    in_general = batch.general[:, None] & batch.attention_mask.bool()
+    others = -F.logsigmoid(-gate[in_general]).sum() / in_general.sum().clamp_min(1)
+    return answers + others
 
 
 def _selection_loss(session: FactSession, gold: Tensor) -> Tensor:

@@ -4,7 +4,7 @@
 
 For each question a store of its own is made: all facts of the entity asked about, and of so many
 other entities. Counted is what evaluation counts, and how many replies are put as training taught
-it, "The <property> of <entity> is <value>."
+it, "The <property> of <entity> is <value>." or, where the property is a verb, "<entity> <verb> <value>."
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from kblam import KBLaM, KnowledgeStore
 from kblam.evaluation.metrics import contains, value_once
 from kblam.evaluation.tasks import load_facts, load_questions
+from kblam.knowledge import Triple
 
 
 def main() -> None:
@@ -52,7 +53,8 @@ def main() -> None:
             facts = [fact for name in chosen for fact in by_entity[name]]
             with KnowledgeStore.from_source(facts) as store:
                 answer = model.with_options().attach(store).ask(question.text)
-            taught = answer.text.startswith(f"The {question.property} of {question.entity} is")
+            lead = Triple(question.entity, question.property, "-").lead
+            taught = answer.text.startswith(lead)
             counts["contains"] += contains(answer.text, question.answers)
             counts["value once"] += value_once(answer.text, question.answers)
             counts["as taught"] += taught

@@ -61,19 +61,24 @@ class SelectedFacts:
             in_json: Copy values only, with the escapes of a JSON string.
         """
         assert self._engine.decoder is not None
-        parts = self._engine.decoder.adapter.config.copied
-        tokens = self._engine.span_tokens
+        config, tokens = self._engine.decoder.adapter.config, self._engine.span_tokens
+        # In JSON no sentence is made of them.
+        with_verbs = config.verbs and not in_json
         texts = [
             [
-                tokens(_text(fact, part, in_json))
+                tokens(_text(fact, part, in_json, with_verbs))
                 if fact and (part == "value" or not in_json)
                 else _NOTHING
                 for fact in row
-                for part in parts
+                for part in config.copied
             ]
             for row in self.of(selection)
         ]
-        return SpanLookup(texts, self._engine.opens)
+        verbs = [
+            [with_verbs and fact is not None and fact.verb_text is not None for fact in row]
+            for row in self.of(selection)
+        ]
+        return SpanLookup(texts, self._engine.opens, verbs)
 
     def evidence(self, index: Tensor, visible: Tensor) -> Evidence:
         """What the words of the prompts say about facts.
@@ -109,6 +114,8 @@ class SelectedFacts:
         return [[None if pair is None else self._known[pair] for pair in row] for row in wanted]
 
 
-def _text(fact: Fact, part: str, in_json: bool) -> str:
+def _text(fact: Fact, part: str, in_json: bool, with_verbs: bool) -> str:
+    if part == "property" and with_verbs:
+        return fact.named_text
     text: str = getattr(fact, f"{part}_text")
     return json.dumps(text, ensure_ascii=False)[1:-1] if in_json else text

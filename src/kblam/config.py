@@ -127,6 +127,8 @@ class KnowledgeConfig:
         selection: None attends to all facts in every knowledge layer, the paper's own form.
         grounded: Whether the adapter has a trained pointer and gate for copying.
         copied: Which texts of a fact are copied into answers, of :data:`COPY_PARTS`.
+        verbs: Whether a property that is a verb has sentences of its own: "Ann works at Acme",
+            beside "The employer of Ann is Acme".
         refusal: When and how to refuse.
     """
 
@@ -144,6 +146,7 @@ class KnowledgeConfig:
     selection: SelectionConfig | None = None
     grounded: bool = False
     copied: tuple[str, ...] = COPY_PARTS[:1]
+    verbs: bool = False
     refusal: RefusalConfig = field(default_factory=RefusalConfig)
 
     def __post_init__(self) -> None:

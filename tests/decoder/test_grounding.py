@@ -78,6 +78,7 @@ def test_a_texts_probability_is_the_sum_over_all_its_readings(
                 selection.log_none,
                 session.mask,
                 torch.zeros(1, 1, len(values)),  # one for each text
+                torch.zeros(1, len(values) // parts, dtype=torch.bool),
             )
             g = float(torch.sigmoid(opened))
             if length == len(text):

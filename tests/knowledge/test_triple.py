@@ -17,7 +17,7 @@ def test_texts_of_a_triple() -> None:
     triple = Triple("Acme", "foundedIn", "1998")
     assert triple.key_text == "the founded in of Acme"
     assert triple.value_text == "1998"
-    assert triple.statement == "The founded in of Acme is 1998."
+    assert triple.statement == "Acme was founded in 1998."
 
 
 def test_texts_of_an_rdf_triple() -> None:
@@ -36,8 +36,8 @@ def test_a_web_address_among_names_is_quoted_as_it_is() -> None:
 
 
 def test_a_property_that_ends_in_of_makes_a_sentence() -> None:
-    assert Triple("Paris", "capital_of", "France").statement == "Paris is capital of France."
-    assert Triple("Paris", "isCapitalOf", "France").statement == "Paris is capital of France."
+    assert Triple("Paris", "capital_of", "France").statement == "Paris is the capital of France."
+    assert Triple("Paris", "isCapitalOf", "France").statement == "Paris is the capital of France."
 
 
 def test_white_space_around_the_parts_is_removed() -> None:

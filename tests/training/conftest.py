@@ -64,6 +64,7 @@ def corpus() -> Corpus:
         asked=embed([question.question for question in questions]),
         context=torch.zeros(len(questions), encoder.dimension),
         entity_of=torch.from_numpy(np.arange(len(facts)) // len(PROPERTIES)),
+        verbs=torch.tensor([fact.verb_text is not None for fact in facts]),
     )
 
 

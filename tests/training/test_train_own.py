@@ -83,11 +83,11 @@ def told(own: Own) -> list[str]:
         ),
         (
             asked("Lead and budget of Aurora?", "Mirela Osei", "48200 euros"),
-            "The project lead of Aurora is Mirela Osei, and the budget of Aurora is 48200 euros.",
+            "The project lead of Aurora is Mirela Osei and the budget of Aurora is 48200 euros.",
         ),
         (
             asked("Capital of what is Lisbon, and who leads Aurora?", "Portugal", "Mirela Osei"),
-            "Lisbon is capital of Portugal, and the project lead of Aurora is Mirela Osei.",
+            "Lisbon is the capital of Portugal and the project lead of Aurora is Mirela Osei.",
         ),
         (asked("What is the climate of Aurora?", entity="Aurora", property="climate"), ""),
     ],

@@ -28,9 +28,9 @@ def _split(fact: Triple, words: str) -> list[tuple[str, str | None]]:
              (" is ", None)],
         ),
         (
-            Triple("Acme", "founded_in", "1990"),
-            "The year of foundation of Acme is ",
-            [("The year of foundation of ", None), ("Acme", "entity"), (" is ", None)],
+            Triple("Acme", "foundedIn", "1990"),
+            "Acme was founded in ",
+            [("Acme", "entity"), (" ", None), ("was founded in", "property")],
         ),
         (
             Triple("Acme", "ceo", "Ann"),
@@ -39,11 +39,6 @@ def _split(fact: Triple, words: str) -> list[tuple[str, str | None]]:
              (" is ", None)],
         ),
         (Triple("Ann", "age", "9"), "The page of Annie is ", [("The page of Annie is ", None)]),
-        (
-            Triple("Ann", "leader", "Acme"),
-            "Ann is the leader ",
-            [("Ann", "entity"), (" is the ", None), ("leader", "property")],
-        ),
     ],
 )  # fmt: skip
 def test_names_as_the_store_has_them_are_copied(fact: Triple, words: str, expected) -> None:

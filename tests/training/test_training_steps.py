@@ -134,6 +134,7 @@ class TestLosses:
             selection, mask = session.selection, session.mask
             key = corpus.keys[7]
             place = int((session.keys[0] @ key).argmax())
+            verbs = corpus.verbs[(session.keys @ corpus.keys.T).argmax(-1)]
             log_probs = head_logits(engine.model, hidden)[0].log_softmax(-1)
             for offset, (label, start, part) in enumerate(
                 zip(example.labels, example.starts, example.parts, strict=True)
@@ -146,6 +147,7 @@ class TestLosses:
                     selection.log_none,
                     mask,
                     used,
+                    verbs,
                 )
                 opened = float(torch.sigmoid(gate))
                 if label != IGNORED:

@@ -21,18 +21,22 @@ class PointerFacts:
         keys: Their keys in the space of hidden states, (B, k, D).
         prior: What is known of them beforehand, the least number for what is no fact, (B, k).
         parts: Which of their P texts are likely to be copied, (B, k, P), if there are several.
+        verbs: 1 where a fact's property is a verb, else 0, (B, k), if that matters.
     """
 
     keys: Tensor
     prior: Tensor
     parts: Tensor | None
+    verbs: Tensor | None
 
 
 class PointerHead(nn.Module):
     """Says when a text of a fact starts, and which (pointer-generator, See et al., ACL 2017).
 
     There are P texts of each fact that may be copied: its value, and in most adapters its entity
-    and its property too, so that an answer names them as the store does.
+    and its property too, so that an answer names them as the store does. What is copied where
+    depends on the sentence that a fact asks for: "The employer of Ann is Acme" begins with a
+    word, "Ann works at Acme" with a name.
 
     Args:
         config: The adapter's shape.
@@ -52,6 +56,13 @@ class PointerHead(nn.Module):
             self.part_key = nn.Parameter(torch.zeros(self.num_parts, config.encoder_dimension))
             self.part_bias = nn.Parameter(torch.tensor([4.0] + [0.0] * (self.num_parts - 1)))
             self.named_bonus = nn.Parameter(torch.tensor(1.0))
+        self.has_verbs = config.verbs and self.num_parts > 1
+        if self.has_verbs:
+            # How sentences with verbs differ from the others.
+            self.verb_gate = nn.Parameter(torch.zeros(config.hidden_size))
+            self.verb_gate_bias = nn.Parameter(torch.zeros(()))
+            self.verb_part_map = nn.Parameter(torch.zeros(self.num_parts, config.hidden_size))
+            self.verb_part_bias = nn.Parameter(torch.zeros(self.num_parts))
 
     def forward(
         self,
@@ -61,6 +72,7 @@ class PointerHead(nn.Module):
         log_none: Tensor,
         mask: Tensor,
         used: Tensor,
+        verbs: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Score the facts for copying.
 
@@ -72,21 +84,26 @@ class PointerHead(nn.Module):
                 about the facts starts no value.
             mask: True where a fact exists, (B, k).
             used: How often each text was copied before, (B, T, k * P).
+            verbs: True where a fact's property is a verb, (B, k).
 
         Returns:
             Gate logits (B, T) and log-weights of the texts (B, T, k * P), float32; a fact's P
             texts stand together.
         """
-        return self.score(hidden, self.prepare(keys, log_prior, mask), log_none, used)
+        return self.score(hidden, self.prepare(keys, log_prior, mask, verbs), log_none, used)
 
-    def prepare(self, keys: Tensor, log_prior: Tensor, mask: Tensor) -> PointerFacts:
+    def prepare(self, keys: Tensor, log_prior: Tensor, mask: Tensor, verbs: Tensor) -> PointerFacts:
         """What scoring needs of the facts, whatever the hidden states; as for :meth:`forward`."""
         keys = keys.float()
         prior = self.selection_scale * log_prior
+        parts = keys @ self.part_key.T + self.part_bias if self.num_parts > 1 else None
+        if parts is not None and self.has_verbs:
+            parts = parts + verbs.float().unsqueeze(-1) * self.verb_part_bias
         return PointerFacts(
             keys @ self.map,
             prior.masked_fill(~mask, torch.finfo(torch.float32).min),
-            keys @ self.part_key.T + self.part_bias if self.num_parts > 1 else None,
+            parts,
+            verbs.float() if self.has_verbs else None,
         )
 
     def score(
@@ -96,19 +113,25 @@ class PointerHead(nn.Module):
         # Normalised, so that the gate does not depend on the size of a family's last norm.
         hidden = F.rms_norm(hidden.float(), (hidden.shape[-1],))
         scores = hidden @ facts.keys.transpose(1, 2) + facts.prior[:, None, :]
+        gate = (hidden @ self.gate + self.gate_bias).unsqueeze(-1)
         if facts.parts is not None:
-            parts = (hidden @ self.part_map.T)[:, :, None, :] + facts.parts[:, None]
+            parts = (hidden @ self.part_map.T).unsqueeze(2) + facts.parts.unsqueeze(1)
+            if facts.verbs is not None:
+                verbs = facts.verbs.unsqueeze(1)
+                differs = hidden @ self.verb_gate + self.verb_gate_bias
+                gate = gate + verbs * differs.unsqueeze(-1)
+                part_differs = (hidden @ self.verb_part_map.T).unsqueeze(2)
+                parts = parts + verbs.unsqueeze(-1) * part_differs
             scores = scores + self.named_bonus * _named_so_far(used, self.num_parts)
             scores = (scores.unsqueeze(-1) + parts.log_softmax(-1)).flatten(2)
-        total = scores.logsumexp(-1)
+        weights = scores - scores.logsumexp(-1, keepdim=True)
         # A value is told once: what points at one that was told closes the gate, rather than
-        # going over to another fact's.
-        scores = scores - self.used_penalty * used.float()
-        opened = F.logsigmoid(hidden @ self.gate + self.gate_bias)
-        fresh = (scores.logsumexp(-1) - total).clamp_max(0.0)
+        # going over to another fact's. So does a fact in whose sentence words come next.
+        opened = F.logsigmoid(gate).repeat_interleave(weights.shape[-1] // gate.shape[-1], -1)
+        weights = weights - self.used_penalty * used.float() + opened
+        share = weights.logsumexp(-1).clamp_max(0.0)
         about_facts = 1.0 - log_none.float().exp()[:, None]
-        gate = torch.logit((opened + fresh).exp() * about_facts, eps=1e-6)
-        return gate, scores.log_softmax(-1)
+        return torch.logit(share.exp() * about_facts, eps=1e-6), weights.log_softmax(-1)
 
 
 def _named_so_far(used: Tensor, num_parts: int) -> Tensor:

@@ -271,7 +271,8 @@ class CopyProcessor(LogitsProcessor):
         mask = rows(self._session.mask, batch)
         if mask is None:
             mask = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device)
-        facts = self._head.prepare(keys, rows(selection.log_prob, batch), mask)
+        verbs = torch.tensor(self._texts.verbs(batch, keys.shape[1]), device=keys.device)
+        facts = self._head.prepare(keys, rows(selection.log_prob, batch), mask, verbs)
         return facts, mask.any(1)
 
     def _reading(self, states: list[_State], gate: float, pointer: list[float]) -> list[float]:

@@ -30,11 +30,24 @@ class SpanLookup:
     Args:
         texts: Per prompt, per selected fact its P texts, one fact after the other.
         opens: Whether a text after this token is written without a space before it.
+        verbs: Per prompt, whether each fact's property is a verb; None where none is.
     """
 
-    def __init__(self, texts: Sequence[Sequence[SpanTokens]], opens: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        texts: Sequence[Sequence[SpanTokens]],
+        opens: Callable[[int], bool],
+        verbs: Sequence[Sequence[bool]] | None = None,
+    ) -> None:
         self._texts = texts
         self._opens = opens
+        self._verbs = verbs
+
+    def verbs(self, batch: int, count: int) -> list[list[bool]]:
+        """Whether the property of each row's ``count`` facts is a verb."""
+        if self._verbs is None:
+            return [[False] * count for _ in range(batch)]
+        return [list(self._verbs[self.row(index, batch)]) for index in range(batch)]
 
     def row(self, index: int, batch: int) -> int:
         """The prompt that a row of the batch belongs to (beams share one)."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kblam.errors import FactError
+from kblam.knowledge._predicates import verb_phrase
 from kblam.knowledge._words import is_iri, property_words, term_words, value_words, verbalise
 
 __all__ = ["Fact", "Triple", "as_triple", "inverse"]
@@ -82,12 +83,29 @@ class Triple:
         return self.value
 
     @builtins.property
+    def verb_text(self) -> str | None:
+        """The property as a sentence says it between entity and value, if it is no noun.
+
+        ``WORKS_AT`` gives ``works at`` and ``founded_by`` ``was founded by``.
+        """
+        return verb_phrase(self.property_text)
+
+    @builtins.property
+    def named_text(self) -> str:
+        """The property as an answer names it: its noun, or what it says for a verb."""
+        return self.verb_text or self.property_text
+
+    @builtins.property
+    def lead(self) -> str:
+        """What stands before the value in a sentence, with a space at its end."""
+        if (verb := self.verb_text) is not None:
+            return f"{self.entity_text} {verb} "
+        return f"The {self.property_text} of {self.entity_text} is "
+
+    @builtins.property
     def statement(self) -> str:
-        """The fact as a sentence, such as "The founder of Acme is Ann"."""
-        words = self.property_text
-        if words.endswith(" of"):
-            return f"{self.entity_text} is {words.removeprefix('is ')} {self.value_text}."
-        return f"The {words} of {self.entity_text} is {self.value_text}."
+        """The fact as a sentence: "The founder of Acme is Ann.", "Ann works at Acme."."""
+        return f"{self.lead}{self.value_text}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the triple as a JSON object, without what is not set."""

@@ -51,6 +51,7 @@ class Corpus:
         asked: Embedded questions, (N, E).
         context: Embedded questions before them, (N, E), zero where there is none.
         entity_of: A number per fact, equal for facts of one entity, (M,).
+        verbs: True where a fact's property is a verb, (M,).
         made_of: Names the data, for caches of what is made from it.
     """
 
@@ -61,6 +62,7 @@ class Corpus:
     asked: Tensor
     context: Tensor
     entity_of: Tensor
+    verbs: Tensor
     made_of: str = ""
 
     def texts(self, questions: Sequence[int]) -> list[tuple[str, str]]:
@@ -185,6 +187,7 @@ def build_corpus(
         asked=tensors["asked"],
         context=tensors["context"],
         entity_of=torch.tensor([entities[fact.entity] for fact in facts]),
+        verbs=torch.tensor([fact.verb_text is not None for fact in facts]),
         made_of=made_of,
     )
 

@@ -114,6 +114,7 @@ def compute_losses(
     candidates: Tensor,
     gold: Tensor,
     base: tuple[Tensor, Tensor],
+    verbs: Tensor,
     matching: Tensor,
 ) -> Losses:
     """The parts of the loss for one batch.
@@ -127,6 +128,7 @@ def compute_losses(
         candidates: Fact indices offered to selection, (B, K).
         gold: True on gold candidates, (B, K).
         base: From :func:`base_log_probs`.
+        verbs: True where a candidate's property is a verb, (B, K).
         matching: The loss of the pairs of questions and properties, which is passed on.
     """
     selection, pointer, refusal = session.selection, adapter.pointer, adapter.refusal
@@ -142,7 +144,13 @@ def compute_losses(
     used = begun.long().cumsum(1) - begun.long()
     mask = torch.ones_like(chosen, dtype=torch.bool) if session.mask is None else session.mask
     gate, weights = pointer(
-        hidden, session.keys, selection.log_prob, selection.log_none, mask, used
+        hidden,
+        session.keys,
+        selection.log_prob,
+        selection.log_none,
+        mask,
+        used,
+        verbs.gather(1, selection.index),
     )
     is_word = batch.labels != IGNORED
     log_probs = head_logits(model, hidden[is_word]).log_softmax(-1)

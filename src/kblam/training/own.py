@@ -14,7 +14,7 @@ from typing import Any
 
 from kblam.errors import ConfigError
 from kblam.knowledge import JsonlSource, Triple
-from kblam.training.data import TrainingQuestion
+from kblam.training.data import TrainingQuestion, told
 
 __all__ = ["Own", "mix", "read_own", "show_own"]
 
@@ -180,7 +180,7 @@ class _Reader:
         return TrainingQuestion(
             question=row["question"].strip(),
             gold=gold,
-            answer=self._answer(gold),
+            answer=told(self.facts, gold),
             kind="own" if gold else "unanswerable",
             near=tuple(near[:_NEAR]),
         )
@@ -198,31 +198,6 @@ class _Reader:
         exact = tuple(i for i in about if _fold(self.facts[i].value) in answers)
         # Of entity and property alike, the question is about these facts, however they are spelled.
         return exact or (tuple(about) if entity is not None and name is not None else ())
-
-    def _answer(self, gold: Sequence[int]) -> tuple[str | int, ...]:
-        """The parts of the answer: "The p of e is v and w, and the q of e is x."."""
-        groups: dict[str, list[int]] = {}
-        for index in gold:
-            fact = self.facts[index]
-            groups.setdefault(fact.statement.removesuffix(f"{fact.value_text}."), []).append(index)
-        parts: list[str | int] = []
-        for position, (lead, indices) in enumerate(groups.items()):
-            if position:
-                lead = f", and the {lead[4:]}" if lead.startswith("The ") else f", and {lead}"
-            if len(indices) > 1 and lead.endswith(" is ") and _is_plural(self.facts[indices[0]]):
-                lead = f"{lead.removesuffix('is ')}are "
-            parts += [lead, indices[0]]
-            for place, index in enumerate(indices[1:], start=2):
-                parts += [" and " if place == len(indices) else ", ", index]
-        if gold and not self.facts[gold[-1]].value_text.endswith("."):
-            parts.append(".")
-        return tuple(parts)
-
-
-def _is_plural(fact: Triple) -> bool:
-    """Whether a property looks like several: sponsors, but not address, status or basis."""
-    name = fact.property_text
-    return name.endswith("s") and not name.endswith(("ss", "us", "is"))
 
 
 def _fold(text: str) -> str:

@@ -34,7 +34,7 @@ def answer_spans(facts: Sequence[Triple], question: TrainingQuestion) -> list[Sp
     """Split an answer into what the model writes and what it copies.
 
     Before a value, the names of its entity and property are copied where they stand there as
-    the store has them; a property that is put in other words ("founded in") is not.
+    the store has them, a verb with what belongs to it ("was founded in").
 
     Args:
         facts: The corpus's.
@@ -62,13 +62,13 @@ def _named(words: str, index: int, fact: Triple) -> list[Span]:
         # The name of an entity can hold that of the property: Capital Bank.
         rest = words[:start] + "\0" * (end - start) + words[end:]
     # Stores differ in capitals, which nobody minds: CEO, ceo.
-    if (found := _find(fact.property_text, rest, re.IGNORECASE)) is not None:
+    if (found := _find(fact.named_text, rest, re.IGNORECASE)) is not None:
         places.append((found, _PROPERTY))
     spans, done = [], 0
     for (start, end), part in sorted(places):
         if start > done:
             spans.append(Span(words[done:start]))
-        text = fact.entity_text if part == _ENTITY else fact.property_text
+        text = fact.entity_text if part == _ENTITY else fact.named_text
         spans.append(Span(text, index, part))
         done = end
     return [*spans, Span(words[done:])] if words[done:].strip() else spans

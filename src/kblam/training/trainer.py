@@ -63,6 +63,7 @@ def knowledge_config(
         ),
         grounded=True,
         copied=COPY_PARTS,
+        verbs=True,
     )
 
 
@@ -172,6 +173,7 @@ class Trainer:
                 candidates.to(device),
                 gold.to(device),
                 base,
+                corpus.verbs[candidates].to(device),
                 self._matching(corpus, rng),
             )
 

@@ -6,6 +6,7 @@ Nothing here comes from an evaluation set: names, words and places are those of 
 
 from __future__ import annotations
 
+from kblam.training.data._sentences import told
 from kblam.training.data.askings import Asking, generate_askings
 from kblam.training.data.instructions import general_instructions
 from kblam.training.data.preview import preview
@@ -22,4 +23,5 @@ __all__ = [
     "generate_questions",
     "generate_world",
     "preview",
+    "told",
 ]

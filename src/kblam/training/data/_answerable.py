@@ -17,7 +17,8 @@ from kblam.training.data._asking import (
     ask_two,
     dress,
 )
-from kblam.training.data._index import TrainingQuestion, WorldIndex, joined
+from kblam.training.data._index import TrainingQuestion, WorldIndex
+from kblam.training.data._sentences import joined, told
 
 __all__ = ["Answerable"]
 
@@ -87,7 +88,7 @@ class Answerable:
         return TrainingQuestion(
             question=dress(self._rng, question),
             gold=gold,
-            answer=self._index.sentence(gold),
+            answer=told(self._world.facts, gold),
             kind=kind,
             system=self._system(),
             near=near,
@@ -140,21 +141,14 @@ class Answerable:
                              "three")  # fmt: skip
 
     def _several(self, question: str, gold: tuple[int, ...], kind: str) -> TrainingQuestion:
-        parts: list[str | int] = []
         near: dict[int, None] = {}
-        for position, number in enumerate(gold):
-            clause = self._index.clause(number)
-            if position == 0:
-                parts.append(f"T{clause[1:]}")
-            else:
-                parts.append(f"{' and' if position == len(gold) - 1 else ','} {clause}")
-            parts.append(number)
+        for number in gold:
             entity, relation = self._index.entity(number), self._index.relation(number)
             near.update(dict.fromkeys(self._index.near(self._rng, entity, relation, gold)))
         return TrainingQuestion(
             question=question,
             gold=gold,
-            answer=(*parts, *self._index.stop(gold[-1])),
+            answer=told(self._world.facts, gold),
             kind=kind,
             system=self._system(),
             near=tuple(near),
@@ -187,6 +181,9 @@ class Answerable:
         for _ in range(_TRIES):
             second = self._rng.choice(self._index.by_relation[relation.id])
             if second == first or not self._index.single(second):
+                continue
+            # "so that of Acme is larger" wants a noun.
+            if any(self._world.facts[number].verb_text for number in (first, second)):
                 continue
             larger = self._larger(first, second)
             if larger is not None:
@@ -235,12 +232,12 @@ class Answerable:
             return None
         history = (
             ("user", dress(self._rng, ask(self._rng, relation, entity, plain=True))),
-            ("assistant", self._index.text(self._index.sentence((first,)))),
+            ("assistant", self._index.text(told(self._world.facts, (first,)))),
         )
         return TrainingQuestion(
             question=ask_again(self._rng, asked, new if other_entity else None),
             gold=(second,),
-            answer=self._index.sentence((second,)),
+            answer=told(self._world.facts, (second,)),
             kind="follow_up",
             system=self._system(),
             history=history,

@@ -10,7 +10,7 @@ from random import Random
 from kblam.training.data._tables import Relation
 from kblam.training.data.world import World
 
-__all__ = ["TrainingQuestion", "WorldIndex", "joined"]
+__all__ = ["TrainingQuestion", "WorldIndex"]
 
 _OWN_NEAR = 4
 _MAX_NEAR = 6
@@ -116,40 +116,11 @@ class WorldIndex:
         room = max(_MIN_ALIKE, _MAX_NEAR - len(own))
         return (*own, *list(others)[:room])
 
-    def clause(self, index: int) -> str:
-        """Return what stands before a value in a sentence, without its capital."""
-        fact, relation = self.world.facts[index], self.relation(index)
-        if relation.inverse:
-            return f"{fact.entity} is the {relation.name} "
-        return f"the {relation.words(fact.property)} of {fact.entity} is "
-
-    def stop(self, index: int) -> tuple[str, ...]:
-        """Return the full stop, unless the value itself ends with one ("Inc.")."""
-        return () if self.world.facts[index].value.endswith(".") else (".",)
-
-    def sentence(self, gold: Sequence[int]) -> tuple[str | int, ...]:
-        """Return the sentence that states the values of one property of an entity."""
-        relation = self.relation(gold[0])
-        if len(gold) > 1:
-            lead = f"The {relation.plural} of {self.entity(gold[0])} are "
-        else:
-            lead = self.clause(gold[0])
-            lead = lead if relation.inverse else f"T{lead[1:]}"
-        return (lead, *joined(gold), *self.stop(gold[-1]))
-
     def text(self, parts: Sequence[str | int]) -> str:
         """Return an answer as a reader sees it, the values in their places."""
         return "".join(
             self.world.facts[part].value if isinstance(part, int) else part for part in parts
         )
-
-
-def joined(indices: Sequence[int]) -> tuple[str | int, ...]:
-    """Return the parts of an answer that name values one after the other: A, B and C."""
-    parts: list[str | int] = [indices[0]]
-    for position, index in enumerate(indices[1:], start=1):
-        parts += [" and " if position == len(indices) - 1 else ", ", index]
-    return tuple(parts)
 
 
 def _sample(rng: Random, items: Sequence[int], count: int) -> list[int]:

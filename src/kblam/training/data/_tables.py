@@ -27,7 +27,7 @@ import zlib
 from dataclasses import dataclass
 from importlib import resources
 
-from kblam.knowledge import verbalise
+from kblam.knowledge import Triple
 
 __all__ = [
     "Relation",
@@ -99,17 +99,10 @@ class Relation:
         """Whether it is kept out of training, for every kind alike."""
         return zlib.crc32(self.name.removesuffix(" of").encode()) % _HELD_BACK == 0
 
-    def words(self, stored: str) -> str:
-        """Return a stored name of it as a noun phrase: the usual name for ``founded_in``.
-
-        Args:
-            stored: The name in the style of a store.
-        """
-        words = verbalise(stored).lower()
-        for name in self.spoken:
-            if words == verbalise(name).lower():
-                return name
-        return self.name
+    @functools.cached_property
+    def verbs(self) -> tuple[str, ...]:
+        """Those of its stored names that are verbs, as a graph's relations often are."""
+        return tuple(name for name in self.stored if _is_verb(name))
 
     @property
     def sums_up(self) -> bool:
@@ -156,6 +149,10 @@ class Relation:
         """The type of its values: the name of the first slot of the template."""
         _, _, rest = self.value.partition("{")
         return rest.partition("}")[0].split(" ")[0] if rest else "text"
+
+
+def _is_verb(name: str) -> bool:
+    return Triple("it", name, "that").verb_text is not None
 
 
 def _sections(text: str) -> list[tuple[str, list[str]]]:

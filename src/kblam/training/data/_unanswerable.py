@@ -7,6 +7,7 @@ from random import Random
 
 from kblam.training.data._asking import BRIEF_SUFFIXES, PEOPLE, SYSTEMS, ask, ask_again, dress
 from kblam.training.data._index import TrainingQuestion, WorldIndex
+from kblam.training.data._sentences import told
 from kblam.training.data._tables import Relation
 from kblam.training.data._templates import make_name, variant
 from kblam.training.data.world import is_validation_name, relations_by_kind
@@ -98,7 +99,7 @@ class Unanswerable:
         asked = ask(self._rng, self._index.relation(first), entity, plain=True, many=len(gold) > 1)
         history = (
             ("user", asked),
-            ("assistant", self._index.text(self._index.sentence(gold))),
+            ("assistant", self._index.text(told(self._world.facts, gold))),
         )
         question = ask_again(self._rng, relation, None)
         return self._refused(question, near, (entity, relation.id), history)

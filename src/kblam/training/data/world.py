@@ -25,6 +25,7 @@ _WEIGHTS = {"person": 6.0, "employee": 3.0, "company": 4.0, "object": 3.0, "prod
             "institute": 2.0, "city": 2.0, "building": 1.5}  # fmt: skip
 _MAX_PROPERTIES = 8
 _INVERSE = 0.05
+_VERB = 0.3
 _TWIN = 0.25
 _NAME_TRIES = 200
 
@@ -205,7 +206,7 @@ class _Builder:
 
     def _property(self, relation: Relation, style: float) -> str:
         """Return a name of the relation, written in one of the styles that stores use."""
-        names = relation.stored
+        names = relation.verbs if relation.verbs and self.rng.random() < _VERB else relation.stored
         name = names[0] if self.rng.random() < 0.8 else self.rng.choice(names)
         words = name.replace("_", " ").replace("-", " ").split(" ")
         if style < 0.60:

@@ -4,7 +4,7 @@
 
 For each question a store of its own is made: all facts of the entity asked about, and of so many
 other entities. Counted is what evaluation counts, and how many replies are put as training taught
-it, "The <property> of <entity> is <value>." or, where the property is a verb, "<entity> <verb> <value>."
+it: "The <property> of <entity> is <value>." or, of a verb, "<entity> <verb> <value>."
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Writes facts and questions anew, each property as a verb (``WORKS_AS`` for occup
 them, and look at how the replies are put:
 
     python benchmarks/verbs.py facts.jsonl questions.jsonl verbs
-    kblam evaluate --facts verbs/facts.jsonl --questions verbs/questions.jsonl --num-facts 1000 --limit 300
+    kblam evaluate --facts verbs/facts.jsonl --questions verbs/questions.jsonl --num-facts 1000
     python benchmarks/handful.py --facts verbs/facts.jsonl --questions verbs/questions.jsonl
 """
 

@@ -129,6 +129,7 @@ class KnowledgeConfig:
         copied: Which texts of a fact are copied into answers, of :data:`COPY_PARTS`.
         verbs: Whether a property that is a verb has sentences of its own: "Ann works at Acme",
             beside "The employer of Ann is Acme".
+        coverage: Whether words depend on what was selected and is not told yet.
         refusal: When and how to refuse.
     """
 
@@ -147,6 +148,7 @@ class KnowledgeConfig:
     grounded: bool = False
     copied: tuple[str, ...] = COPY_PARTS[:1]
     verbs: bool = False
+    coverage: bool = False
     refusal: RefusalConfig = field(default_factory=RefusalConfig)
 
     def __post_init__(self) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
 from kblam.config import KnowledgeConfig
 
-__all__ = ["PointerFacts", "PointerHead", "RefusalHead"]
+__all__ = ["PointerFacts", "PointerHead", "RefusalHead", "more_logits"]
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class PointerFacts:
         prior: What is known of them beforehand, the least number for what is no fact, (B, k).
         parts: Which of their P texts are likely to be copied, (B, k, P), if there are several.
         verbs: 1 where a fact's property is a verb, else 0, (B, k), if that matters.
+        alike: True where two facts state the same property of the same entity, (B, k, k).
     """
 
     keys: Tensor
     prior: Tensor
     parts: Tensor | None
     verbs: Tensor | None
+    alike: Tensor
 
 
 class PointerHead(nn.Module):
@@ -50,6 +53,8 @@ class PointerHead(nn.Module):
         self.gate_bias = nn.Parameter(torch.tensor(-2.0))
         self.selection_scale = nn.Parameter(torch.ones(()))
         self.used_penalty = nn.Parameter(torch.tensor(4.0))
+        # What words follow a value, while there is more to tell.
+        self.more = nn.Parameter(torch.zeros(config.hidden_size)) if config.coverage else None
         if self.num_parts > 1:
             self.part_map = nn.Parameter(torch.zeros(self.num_parts, config.hidden_size))
             # Not every property is a noun that fits into a sentence: its key tells.
@@ -104,6 +109,10 @@ class PointerHead(nn.Module):
             prior.masked_fill(~mask, torch.finfo(torch.float32).min),
             parts,
             verbs.float() if self.has_verbs else None,
+            # Equal texts have equal vectors; what may not be seen must not matter.
+            (keys.unsqueeze(2) == keys.unsqueeze(1)).all(-1)
+            & mask.unsqueeze(2)
+            & mask.unsqueeze(1),
         )
 
     def score(
@@ -128,10 +137,48 @@ class PointerHead(nn.Module):
         # A value is told once: what points at one that was told closes the gate, rather than
         # going over to another fact's. So does a fact in whose sentence words come next.
         opened = F.logsigmoid(gate).repeat_interleave(weights.shape[-1] // gate.shape[-1], -1)
-        weights = weights - self.used_penalty * used.float() + opened
+        weights = self._without_used(weights, used, facts.alike) + opened
         share = weights.logsumexp(-1).clamp_max(0.0)
         about_facts = 1.0 - log_none.float().exp()[:, None]
         return torch.logit(share.exp() * about_facts, eps=1e-6), weights.log_softmax(-1)
+
+    def _without_used(self, weights: Tensor, used: Tensor, alike: Tensor) -> Tensor:
+        """Take off what was copied before; another value of the same property inherits its share.
+
+        Args:
+            weights: Log-weights of the texts, (B, T, k * P).
+            used: How often each was copied, (B, T, k * P).
+            alike: Which facts state the same property of the same entity, (B, k, k).
+        """
+        before = weights.unflatten(-1, (-1, self.num_parts))
+        counts = used.float().unflatten(-1, (-1, self.num_parts))
+        together = alike[:, None, :, :, None]
+        # Of facts that are alike, entity and property are the same texts.
+        names = (counts.unsqueeze(2) * together).amax(3)[..., 1:]
+        counts = torch.cat([counts[..., :1], names], -1)
+        after = before - self.used_penalty * counts
+        values = torch.stack([before[..., 0], after[..., 0]])
+        # The least number rather than none, for the gradient's sake.
+        shared = values.unsqueeze(-2).masked_fill(~alike[None, :, None], -1e4).logsumexp(-1)
+        left = (alike[:, None] & (counts[..., 0] == 0).unsqueeze(-2)).any(-1)
+        inherited = torch.where(left, shared[0] - shared[1], 0.0)
+        return torch.cat([(after[..., 0] + inherited).unsqueeze(-1), after[..., 1:]], -1).flatten(2)
+
+    def untold(self, used: Tensor, log_prob: Tensor) -> Tensor:
+        """How much of what was selected is not told yet, once something was.
+
+        A coverage feature (See et al., ACL 2017, section 2.3), of whole facts.
+
+        Args:
+            used: How often each text was copied, (B, T, k * P).
+            log_prob: Selection's log-probabilities of the facts, (B, k).
+
+        Returns:
+            (B, T), from 0 to 1.
+        """
+        told = used.unflatten(-1, (-1, self.num_parts))[..., 0] > 0
+        left = (log_prob.exp()[:, None] * ~told).sum(-1)
+        return left * told.any(-1)
 
 
 def _named_so_far(used: Tensor, num_parts: int) -> Tensor:
@@ -148,6 +195,20 @@ def _named_so_far(used: Tensor, num_parts: int) -> Tensor:
     """
     told = used.reshape(*used.shape[:-1], -1, num_parts).clamp_max(1).float()
     return told[..., 1:].sum(-1) * (1.0 - told[..., 0])
+
+
+def more_logits(model: PreTrainedModel, more: Tensor) -> Tensor:
+    """What there being more to tell does to the words.
+
+    Args:
+        model: The base, whose output embeddings turn the vector into words.
+        more: The trained vector of a :class:`PointerHead`, (D,).
+
+    Returns:
+        Logits (V,), float32.
+    """
+    embeddings = model.get_output_embeddings()
+    return embeddings(more.to(embeddings.weight.dtype)).float()  # type: ignore[no-any-return]
 
 
 class RefusalHead(nn.Module):

@@ -103,6 +103,7 @@ class CopyProcessor(LogitsProcessor):
             ends in one ("Tampere" must not become "Tampereville"). None forbids nothing.
         opens_value: Tells of the tokens written so far whether a value is all that can follow, as
             in a form to be filled in. There the gate stands open as far as the facts answer.
+        more: Makes the logits (V,) that are added while there is more to tell, in proportion to it.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class CopyProcessor(LogitsProcessor):
         prompt_length: int,
         continuations: Tensor | None = None,
         opens_value: Callable[[tuple[int, ...]], bool] | None = None,
+        more: Callable[[], Tensor] | None = None,
     ) -> None:
         self._session = session
         self._head = head
@@ -123,6 +125,8 @@ class CopyProcessor(LogitsProcessor):
         self._prompt_length = prompt_length
         self._continuations = continuations
         self._opens_value = opens_value
+        self._make_more = more
+        self._more: Tensor | None = None
         self._steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
         self._seen: dict[tuple[int, tuple[int, ...]], list[_State]] = {}
         self.reading: list[list[float]] = []
@@ -140,11 +144,12 @@ class CopyProcessor(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Replace scores (B, V) by the log-probabilities of the mixture."""
         batch = scores.shape[0]
-        probs = scores.float().softmax(-1)
         texts = [tuple(row) for row in input_ids[:, self._prompt_length :].tolist()]
         groups = [self._texts.row(index, batch) for index in range(batch)]
         states = [self._follow(g, text) for g, text in zip(groups, texts, strict=True)]
-        gates, pointers = self._point(states, batch)
+        used = self._used(states, batch)
+        gates, pointers = self._point(used, batch)
+        probs = self._with_more(scores.float(), used).softmax(-1)
         if self._opens_value is not None:
             assert self._session.selection is not None  # or nothing could be pointed at
             answered = 1.0 - rows(self._session.selection.log_none, batch).exp()
@@ -244,23 +249,39 @@ class CopyProcessor(LogitsProcessor):
         """Where the pointer has the text of a span."""
         return span.fact * self._head.num_parts + span.part
 
-    def _point(
-        self, states: list[list[_State]], batch: int
-    ) -> tuple[list[float], list[list[float]]]:
-        selection = self._session.selection
-        if selection is None or self._tap.last is None:
+    @property
+    def _selected(self) -> Selection:
+        if self._session.selection is None:
             raise RuntimeError("The pointer was asked before the first forward pass.")
+        return self._session.selection
+
+    def _used(self, states: list[list[_State]], batch: int) -> Tensor:
+        """How often each text was copied, by the likeliest reading of each row, (B, 1, k * P)."""
         if self._facts is None or self._facts.keys.shape[0] != batch:
-            self._facts, self._sees = self._prepared(selection, batch)
+            self._facts, self._sees = self._prepared(self._selected, batch)
         count = self._facts.keys.shape[1] * self._head.num_parts
         used = [[[0.0] * count] for _ in states]
         for index, options in enumerate(states):
             for span in max(options, key=lambda state: state.weight).spans:
                 used[index][0][self._place(span)] += 1.0
-        hidden = self._tap.last[:, None]
-        counted = torch.tensor(used, device=hidden.device)
-        log_none = rows(selection.log_none, batch)
-        gate, pointer = self._head.score(hidden, self._facts, log_none, counted)
+        return torch.tensor(used, device=self._facts.keys.device)
+
+    def _with_more(self, scores: Tensor, used: Tensor) -> Tensor:
+        """Scores (B, V) that know whether all is told."""
+        if self._make_more is None or self._head.more is None:
+            return scores
+        untold = self._head.untold(used, rows(self._selected.log_prob, scores.shape[0]))
+        if not untold.any():
+            return scores
+        if self._more is None:
+            self._more = self._make_more()
+        return scores + untold * self._more
+
+    def _point(self, used: Tensor, batch: int) -> tuple[list[float], list[list[float]]]:
+        if self._facts is None or self._tap.last is None:
+            raise RuntimeError("The pointer was asked before the first forward pass.")
+        log_none = rows(self._selected.log_none, batch)
+        gate, pointer = self._head.score(self._tap.last[:, None], self._facts, log_none, used)
         # A row that may see no fact at all has nothing to copy.
         gates = torch.sigmoid(gate[:, 0]) * self._sees
         return gates.tolist(), pointer[:, 0].exp().tolist()

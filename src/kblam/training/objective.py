@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from kblam.decoder import FactSession, KnowledgeAdapter
+from kblam.decoder.answer_heads import more_logits
 from kblam.decoder.refusal import refusal_features
 from kblam.training.batches import IGNORED, Batch
 
@@ -153,7 +154,11 @@ def compute_losses(
         verbs.gather(1, selection.index),
     )
     is_word = batch.labels != IGNORED
-    log_probs = head_logits(model, hidden[is_word]).log_softmax(-1)
+    logits = head_logits(model, hidden[is_word])
+    if pointer.more is not None:
+        untold = pointer.untold(used, selection.log_prob.detach())
+        logits = logits + untold[is_word][:, None] * more_logits(model, pointer.more)
+    log_probs = logits.log_softmax(-1)
     token = log_probs.gather(1, batch.labels[is_word][:, None])[:, 0]
     # A gold fact that selection left out cannot be pointed at; selection's own loss mends that.
     is_start = begun.any(-1)

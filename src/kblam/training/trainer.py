@@ -64,6 +64,7 @@ def knowledge_config(
         grounded=True,
         copied=COPY_PARTS,
         verbs=True,
+        coverage=True,
     )
 
 

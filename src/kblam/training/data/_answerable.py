@@ -40,8 +40,7 @@ class Answerable:
             {
                 gold
                 for number, relation in enumerate(self._world.relations)
-                if relation.plural is not None
-                and len(gold := self._world.matching(index.entity(number), relation)) > 1
+                if len(gold := self._world.matching(index.entity(number), relation)) > 1
             }
         )
         self._inverse = [

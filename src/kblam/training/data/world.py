@@ -26,6 +26,9 @@ _WEIGHTS = {"person": 6.0, "employee": 3.0, "company": 4.0, "object": 3.0, "prod
 _MAX_PROPERTIES = 8
 _INVERSE = 0.05
 _VERB = 0.3
+# How often a relation has several values: of those made for it, and of those whose values are
+# literals, or else entities.
+_SEVERAL = {(True, True): 0.6, (True, False): 0.6, (False, True): 0.0, (False, False): 0.06}
 _TWIN = 0.25
 _NAME_TRIES = 200
 
@@ -190,7 +193,10 @@ class _Builder:
         for relation in relations:
             stored = self._property(relation, style)
             count = 1
-            if relation.plural is not None and self.rng.random() < 0.6:
+            if (
+                self.rng.random()
+                < _SEVERAL[relation.plural is not None, relation.value_kind is None]
+            ):
                 count = self.rng.randint(2, 4)
             values = dict.fromkeys(fill(self.rng, relation.value, name) for _ in range(count))
             self.rows.extend((Triple(name, stored, value), relation) for value in values)

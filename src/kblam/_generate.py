@@ -25,8 +25,7 @@ from kblam._prompt import (
 from kblam._request import Request
 from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer
-from kblam.decoder import Candidates, FactInput, FactSession, KnowledgeAdapter
-from kblam.decoder.answer_heads import more_logits
+from kblam.decoder import Candidates, FactInput, FactSession
 from kblam.decoder.constrain import ConstraintProcessor
 from kblam.decoder.grounding import CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
@@ -157,7 +156,9 @@ class Generation:
                 self._continuations,
                 self._opens_value if form is not None and form.is_json else None,
                 # In JSON, words that go on with a sentence are none of the form's.
-                None if form is not None and form.is_json else partial(self._more, adapter),
+                None
+                if form is not None and form.is_json
+                else partial(adapter.pointer.coverage_logits, engine.model),
             )
             processors.append(self._copy)
         processors.extend(held)
@@ -172,12 +173,6 @@ class Generation:
             )
             processors.append(self._refuse)
         return processors
-
-    def _more(self, adapter: KnowledgeAdapter) -> Tensor:
-        """What there being more to tell does to the words, (V,)."""
-        assert adapter.pointer is not None
-        assert adapter.pointer.more is not None
-        return more_logits(self._engine.model, adapter.pointer.more)
 
     def _held(self, length: int) -> list[ConstraintProcessor]:
         """What holds the answers to a form, if one is wanted; prompts have that many tokens."""

@@ -32,7 +32,7 @@ _WEIGHTS = "adapter_model.safetensors"
 _BUNDLED = Path(__file__).parent / "bundled"
 _FORMAT = 1
 # Numbers that adapters of the first releases lack.
-_ADDED = ("pointer.part_", "pointer.named_bonus", "pointer.verb_", "pointer.more")
+_ADDED = ("pointer.part_", "pointer.named_bonus", "pointer.verb_", "pointer.coverage")
 
 
 def save_pretrained(

@@ -64,6 +64,7 @@ def copying(
     continuations: Tensor | None = None,
     ends_in_word: bool = True,
     copied: tuple[str, ...] = COPY_PARTS[:1],
+    coverage: Callable[[], Tensor] | None = None,
 ) -> Iterator[Copying]:
     """A processor over values.
 
@@ -78,10 +79,11 @@ def copying(
         continuations: Tokens that go on with a word, (V,).
         ends_in_word: Whether the values end in one.
         copied: Which texts of a fact they are.
+        coverage: Makes what is added to the logits once something was told, (2, V).
     """
     parts = len(copied)
     count = len(values[0]) // parts
-    adapter = make_adapter(model, top_k=count, copied=copied)
+    adapter = make_adapter(model, top_k=count, copied=copied, coverage=coverage is not None)
     with torch.no_grad():
         adapter.pointer.gate_bias.fill_(gate)
         adapter.pointer.used_penalty.fill_(used_penalty)
@@ -113,7 +115,13 @@ def copying(
     try:
         with torch.no_grad(), attached(model, adapter) as decoder, decoder.facts(facts) as session:
             processor = CopyProcessor(
-                session, adapter.pointer, tap, lookup, PROMPT.shape[1], continuations
+                session,
+                adapter.pointer,
+                tap,
+                lookup,
+                PROMPT.shape[1],
+                continuations,
+                coverage=coverage,
             )
             yield Copying(model, adapter, processor)
     finally:

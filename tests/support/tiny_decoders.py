@@ -76,6 +76,7 @@ def make_adapter(
     top_k: int = 4,
     matching: bool = False,
     copied: tuple[str, ...] = COPY_PARTS[:1],
+    coverage: bool = False,
 ) -> KnowledgeAdapter:
     layout = attention_layout(model)
     layers = tuple(layout.modules)[-2:]
@@ -94,6 +95,7 @@ def make_adapter(
         else None,
         grounded=selection,
         copied=copied,
+        coverage=coverage,
     )
     torch.manual_seed(1)
     adapter = KnowledgeAdapter(config, layout).eval().requires_grad_(False)

@@ -23,7 +23,9 @@ CONFIG = TrainingConfig(batch_size=8, candidates=16, top_k=4, instructions_per_b
 
 @pytest.fixture
 def adapter(engine: Engine) -> KnowledgeAdapter:
-    return make_adapter(engine.model, engine.encoder, copied=COPY_PARTS).train()
+    return make_adapter(
+        engine.model, engine.encoder, copied=COPY_PARTS, verbs=True, coverage=True
+    ).train()
 
 
 @pytest.fixture
@@ -122,6 +124,9 @@ class TestLosses:
             return original(given)
 
         trainer.decoder.facts = facts
+        pointer_head = trainer.decoder.adapter.pointer
+        with torch.no_grad():
+            pointer_head.coverage.normal_(std=0.05)
         losses = trainer.losses([7], [], np.random.default_rng(0))
         del trainer.decoder.facts
         example = question_example(engine, corpus.facts, corpus.questions[7], "-")
@@ -129,13 +134,13 @@ class TestLosses:
         words, gates, copies = [], [], []
         with torch.no_grad(), trainer.decoder.facts(seen["facts"]) as session:
             hidden = last_hidden(engine.model, ids, torch.ones_like(ids))
-            pointer_head = trainer.decoder.adapter.pointer
             used = torch.zeros(1, 1, session.keys.shape[1] * pointer_head.num_parts)
             selection, mask = session.selection, session.mask
             key = corpus.keys[7]
             place = int((session.keys[0] @ key).argmax())
             verbs = corpus.verbs[(session.keys @ corpus.keys.T).argmax(-1)]
-            log_probs = head_logits(engine.model, hidden)[0].log_softmax(-1)
+            logits = head_logits(engine.model, hidden)[0]
+            shift = pointer_head.coverage_logits(engine.model)
             for offset, (label, start, part) in enumerate(
                 zip(example.labels, example.starts, example.parts, strict=True)
             ):
@@ -151,7 +156,12 @@ class TestLosses:
                 )
                 opened = float(torch.sigmoid(gate))
                 if label != IGNORED:
-                    words.append(-float(log_probs[at, label]))
+                    told = used[0, 0, place * pointer_head.num_parts] > 0
+                    left = selection.log_prob[0].exp().sum() - selection.log_prob[0, place].exp()
+                    log_probs = (
+                        logits[at] + told * (left * shift[0] + (1 - left) * shift[1])
+                    ).log_softmax(-1)
+                    words.append(-float(log_probs[label]))
                     gates.append(-np.log(1 - opened))
                 if start != IGNORED:
                     text = place * pointer_head.num_parts + part

@@ -11,7 +11,10 @@ from transformers import PreTrainedModel
 
 from kblam.config import KnowledgeConfig
 
-__all__ = ["PointerFacts", "PointerHead", "RefusalHead", "more_logits"]
+__all__ = ["PointerFacts", "PointerHead", "RefusalHead"]
+
+# Words are moved by tens of logits, which steps of the size that suits the rest would not reach.
+_COVERAGE_SCALE = 16.0
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,11 @@ class PointerHead(nn.Module):
         self.gate_bias = nn.Parameter(torch.tensor(-2.0))
         self.selection_scale = nn.Parameter(torch.ones(()))
         self.used_penalty = nn.Parameter(torch.tensor(4.0))
-        # What words follow a value, while there is more to tell.
-        self.more = nn.Parameter(torch.zeros(config.hidden_size)) if config.coverage else None
+        # What words follow a value, while there is more to tell and when there is not.
+        self.coverage = (
+            nn.Parameter(torch.zeros(2, config.hidden_size)) if config.coverage else None
+        )
+        self._coverage_logits: tuple[object, Tensor] | None = None
         if self.num_parts > 1:
             self.part_map = nn.Parameter(torch.zeros(self.num_parts, config.hidden_size))
             # Not every property is a noun that fits into a sentence: its key tells.
@@ -150,8 +156,8 @@ class PointerHead(nn.Module):
             used: How often each was copied, (B, T, k * P).
             alike: Which facts state the same property of the same entity, (B, k, k).
         """
-        before = weights.unflatten(-1, (-1, self.num_parts))
-        counts = used.float().unflatten(-1, (-1, self.num_parts))
+        size = (*weights.shape[:-1], weights.shape[-1] // self.num_parts, self.num_parts)
+        before, counts = weights.reshape(size), used.float().reshape(size)
         together = alike[:, None, :, :, None]
         # Of facts that are alike, entity and property are the same texts.
         names = (counts.unsqueeze(2) * together).amax(3)[..., 1:]
@@ -164,21 +170,48 @@ class PointerHead(nn.Module):
         inherited = torch.where(left, shared[0] - shared[1], 0.0)
         return torch.cat([(after[..., 0] + inherited).unsqueeze(-1), after[..., 1:]], -1).flatten(2)
 
-    def untold(self, used: Tensor, log_prob: Tensor) -> Tensor:
-        """How much of what was selected is not told yet, once something was.
+    def told(self, used: Tensor, log_prob: Tensor) -> Tensor:
+        """How much of what was selected is still to tell, and how much is told.
 
-        A coverage feature (See et al., ACL 2017, section 2.3), of whole facts.
+        A coverage feature (See et al., ACL 2017, section 2.3), of whole facts. Before a first value
+        both are 0.
 
         Args:
             used: How often each text was copied, (B, T, k * P).
             log_prob: Selection's log-probabilities of the facts, (B, k).
 
         Returns:
-            (B, T), from 0 to 1.
+            (B, T, 2), from 0 to 1.
         """
-        told = used.unflatten(-1, (-1, self.num_parts))[..., 0] > 0
+        told = used.reshape(*used.shape[:-1], -1, self.num_parts)[..., 0] > 0
         left = (log_prob.exp()[:, None] * ~told).sum(-1)
-        return left * told.any(-1)
+        return torch.stack([left, 1.0 - left], -1) * told.any(-1).unsqueeze(-1)
+
+    def coverage_logits(self, model: PreTrainedModel) -> Tensor:
+        """What it does to the words that there is more to tell, or that all is told.
+
+        Outside of training it is made once, and again when something was changed.
+
+        Args:
+            model: The base, whose output embeddings turn vectors into words.
+
+        Returns:
+            Logits (2, V), float32, for what :meth:`told` counts.
+        """
+        assert self.coverage is not None
+        weight = model.get_output_embeddings().weight
+        if torch.is_grad_enabled():
+            return _words(weight, self.coverage)
+        parts = (weight, self.coverage)
+        state = tuple((part.data_ptr(), part._version) for part in parts)
+        if self._coverage_logits is None or self._coverage_logits[0] != state:
+            self._coverage_logits = (state, _words(weight, self.coverage))
+        return self._coverage_logits[1]
+
+
+def _words(weight: Tensor, vectors: Tensor) -> Tensor:
+    """The logits (2, V) of vectors (2, D) under output embeddings (V, D), without their bias."""
+    return F.linear(_COVERAGE_SCALE * vectors.to(weight.dtype), weight).float()
 
 
 def _named_so_far(used: Tensor, num_parts: int) -> Tensor:
@@ -195,20 +228,6 @@ def _named_so_far(used: Tensor, num_parts: int) -> Tensor:
     """
     told = used.reshape(*used.shape[:-1], -1, num_parts).clamp_max(1).float()
     return told[..., 1:].sum(-1) * (1.0 - told[..., 0])
-
-
-def more_logits(model: PreTrainedModel, more: Tensor) -> Tensor:
-    """What there being more to tell does to the words.
-
-    Args:
-        model: The base, whose output embeddings turn the vector into words.
-        more: The trained vector of a :class:`PointerHead`, (D,).
-
-    Returns:
-        Logits (V,), float32.
-    """
-    embeddings = model.get_output_embeddings()
-    return embeddings(more.to(embeddings.weight.dtype)).float()  # type: ignore[no-any-return]
 
 
 class RefusalHead(nn.Module):

@@ -103,7 +103,8 @@ class CopyProcessor(LogitsProcessor):
             ends in one ("Tampere" must not become "Tampereville"). None forbids nothing.
         opens_value: Tells of the tokens written so far whether a value is all that can follow, as
             in a form to be filled in. There the gate stands open as far as the facts answer.
-        more: Makes the logits (V,) that are added while there is more to tell, in proportion to it.
+        coverage: Makes the logits (2, V) that are added once something was told: for what is left
+            to tell, and for what is not.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class CopyProcessor(LogitsProcessor):
         prompt_length: int,
         continuations: Tensor | None = None,
         opens_value: Callable[[tuple[int, ...]], bool] | None = None,
-        more: Callable[[], Tensor] | None = None,
+        coverage: Callable[[], Tensor] | None = None,
     ) -> None:
         self._session = session
         self._head = head
@@ -125,8 +126,8 @@ class CopyProcessor(LogitsProcessor):
         self._prompt_length = prompt_length
         self._continuations = continuations
         self._opens_value = opens_value
-        self._make_more = more
-        self._more: Tensor | None = None
+        self._make_coverage = coverage
+        self._coverage: Tensor | None = None
         self._steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
         self._seen: dict[tuple[int, tuple[int, ...]], list[_State]] = {}
         self.reading: list[list[float]] = []
@@ -149,7 +150,7 @@ class CopyProcessor(LogitsProcessor):
         states = [self._follow(g, text) for g, text in zip(groups, texts, strict=True)]
         used = self._used(states, batch)
         gates, pointers = self._point(used, batch)
-        probs = self._with_more(scores.float(), used).softmax(-1)
+        probs = self._covered(scores.float(), used).softmax(-1)
         if self._opens_value is not None:
             assert self._session.selection is not None  # or nothing could be pointed at
             answered = 1.0 - rows(self._session.selection.log_none, batch).exp()
@@ -266,16 +267,16 @@ class CopyProcessor(LogitsProcessor):
                 used[index][0][self._place(span)] += 1.0
         return torch.tensor(used, device=self._facts.keys.device)
 
-    def _with_more(self, scores: Tensor, used: Tensor) -> Tensor:
+    def _covered(self, scores: Tensor, used: Tensor) -> Tensor:
         """Scores (B, V) that know whether all is told."""
-        if self._make_more is None or self._head.more is None:
+        if self._make_coverage is None or self._head.coverage is None:
             return scores
-        untold = self._head.untold(used, rows(self._selected.log_prob, scores.shape[0]))
-        if not untold.any():
+        told = self._head.told(used, rows(self._selected.log_prob, scores.shape[0]))[:, 0]
+        if not told.any():
             return scores
-        if self._more is None:
-            self._more = self._make_more()
-        return scores + untold * self._more
+        if self._coverage is None:
+            self._coverage = self._make_coverage()
+        return scores + told @ self._coverage
 
     def _point(self, used: Tensor, batch: int) -> tuple[list[float], list[list[float]]]:
         if self._facts is None or self._tap.last is None:

@@ -23,7 +23,6 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from kblam.decoder import FactSession, KnowledgeAdapter
-from kblam.decoder.answer_heads import more_logits
 from kblam.decoder.refusal import refusal_features
 from kblam.training.batches import IGNORED, Batch
 
@@ -155,9 +154,9 @@ def compute_losses(
     )
     is_word = batch.labels != IGNORED
     logits = head_logits(model, hidden[is_word])
-    if pointer.more is not None:
-        untold = pointer.untold(used, selection.log_prob.detach())
-        logits = logits + untold[is_word][:, None] * more_logits(model, pointer.more)
+    if pointer.coverage is not None:
+        told = pointer.told(used, selection.log_prob.detach())
+        logits = logits + told[is_word] @ pointer.coverage_logits(model)
     log_probs = logits.log_softmax(-1)
     token = log_probs.gather(1, batch.labels[is_word][:, None])[:, 0]
     # A gold fact that selection left out cannot be pointed at; selection's own loss mends that.

@@ -129,7 +129,7 @@ class KnowledgeConfig:
         copied: Which texts of a fact are copied into answers, of :data:`COPY_PARTS`.
         verbs: Whether a property that is a verb has sentences of its own: "Ann works at Acme",
             beside "The employer of Ann is Acme".
-        coverage: Whether words depend on what was selected and is not told yet.
+        coverage: Whether words depend on how much of what was selected is told already.
         refusal: When and how to refuse.
     """
 

@@ -14,7 +14,7 @@ from kblam.config import KnowledgeConfig
 __all__ = ["PointerFacts", "PointerHead", "RefusalHead"]
 
 # Words are moved by tens of logits, which steps of the size that suits the rest would not reach.
-_COVERAGE_SCALE = 16.0
+_COVERAGE_SCALE = 64.0
 
 
 @dataclass(frozen=True)

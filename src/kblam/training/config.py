@@ -35,6 +35,8 @@ class TrainingConfig:
         questions: JSONL of questions about them; no answers: a refusal is right.
         own_share: Share of the questions that are those.
         init_from: An adapter to go on training, of the same shape; None starts from nothing.
+        only: Train the second stage's numbers whose names begin with this alone, such as
+            ``pointer.``; needs ``retrieval_steps`` 0. None trains all.
         seed: For data, weights and order.
         num_facts: Facts of the synthetic world.
         num_questions: Questions about them.
@@ -72,6 +74,7 @@ class TrainingConfig:
     questions: str | None = None
     own_share: float = 0.3
     init_from: str | None = None
+    only: str | None = None
     seed: int = 0
     num_facts: int = 30_000
     num_questions: int = 60_000
@@ -129,6 +132,11 @@ class TrainingConfig:
             raise ConfigError(f"Expected own_share above 0 and up to 1, got {self.own_share}.")
         if not self.learning_rate > 0.0:
             raise ConfigError(f"Expected a learning rate > 0, got {self.learning_rate}.")
+        if self.only is not None and self.retrieval_steps > 0:
+            raise ConfigError(
+                f"Expected retrieval_steps = 0 where only {self.only!r} is trained, got "
+                f"{self.retrieval_steps}: the first stage trains selection."
+            )
         if self.candidates < self.top_k:
             raise ConfigError(
                 f"Expected at least top_k = {self.top_k} candidates, got {self.candidates}."

@@ -17,7 +17,8 @@ from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer, AttentionTrace, Citation, ScoredFact, Usage
 from kblam.config import COPY_PARTS, DEFAULT_REFUSAL
 from kblam.decoder import FactSession
-from kblam.decoder.grounding import CopiedSpan, CopyProcessor
+from kblam.decoder.copy_states import CopiedSpan
+from kblam.decoder.grounding import CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import cut_at_stop
 

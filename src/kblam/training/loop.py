@@ -22,7 +22,7 @@ from kblam._engine import Engine, load_base_model
 from kblam.config import DEFAULT_REFUSAL
 from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach, attention_layout
 from kblam.encoding import CachedEmbedder
-from kblam.errors import ConfigError, KBLaMError, require
+from kblam.errors import KBLaMError, require
 from kblam.knowledge import TextEmbedder
 from kblam.training.batches import question_example
 from kblam.training.calibrate import calibrate
@@ -34,7 +34,7 @@ from kblam.training.curve import Curve
 from kblam.training.general import general_prompts
 from kblam.training.matching import build_pairs, train_matching
 from kblam.training.objective import Losses
-from kblam.training.optimisation import make_optimizer
+from kblam.training.optimisation import freeze_others, make_optimizer
 from kblam.training.own import read_own
 from kblam.training.processes import (
     base_dtype,
@@ -105,7 +105,7 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
     if config.init_from is not None:
         adapters.start_from(adapter, config.init_from, model)
     if config.only is not None:
-        _freeze_others(adapter, config.only)
+        freeze_others(adapter, config.only)
     cache = output / "cache" / config.data_key()
     checkpoint = Checkpoint(output / "checkpoint", accelerator)
     # What the main process makes or puts right, the others find.
@@ -138,15 +138,6 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
         adapters.save_pretrained(adapter, output / "adapter", model, base_model=config.base_model)
         curve.write()
     accelerator.wait_for_everyone()
-
-
-def _freeze_others(adapter: KnowledgeAdapter, only: str) -> None:
-    names = [name for name, _ in adapter.named_parameters()]
-    if not any(name.startswith(only) for name in names):
-        known = sorted({name.split(".")[0] for name in names})
-        raise ConfigError(f"Expected the beginning of a name in {known} to train, got {only!r}.")
-    for name, parameter in adapter.named_parameters():
-        parameter.requires_grad_(name.startswith(only))
 
 
 def _forget(encoder: TextEmbedder) -> None:

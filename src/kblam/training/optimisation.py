@@ -8,9 +8,28 @@ from typing import Any
 import torch
 
 from kblam.decoder import KnowledgeAdapter
+from kblam.errors import ConfigError
 from kblam.training.config import TrainingConfig
 
-__all__ = ["make_optimizer", "rate"]
+__all__ = ["freeze_others", "make_optimizer", "rate"]
+
+
+def freeze_others(adapter: KnowledgeAdapter, only: str) -> None:
+    """Leave a part of an adapter to be trained.
+
+    Args:
+        adapter: Changed in place.
+        only: How the names of what is trained begin, such as ``pointer.``.
+
+    Raises:
+        ConfigError: No name begins so.
+    """
+    names = [name for name, _ in adapter.named_parameters()]
+    if not any(name.startswith(only) for name in names):
+        known = sorted({name.split(".")[0] for name in names})
+        raise ConfigError(f"Expected the beginning of a name in {known} to train, got {only!r}.")
+    for name, parameter in adapter.named_parameters():
+        parameter.requires_grad_(name.startswith(only))
 
 
 def make_optimizer(

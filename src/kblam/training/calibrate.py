@@ -31,6 +31,8 @@ _SHARE_UNANSWERABLE = 0.1
 # Prompts that are about no fact at all, and must not be refused either.
 _SHARE_GENERAL = 0.1
 _NUM_GENERAL = 160
+# How much F1 may be given for refusing more.
+_ALL_BUT = 0.01
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Calibration:
         return weights
 
     def threshold(self) -> float:
-        """The threshold with the best F1 of refusals over all sizes."""
+        """The threshold by F1 of refusals over all sizes, see :func:`best_threshold`."""
         count = len(self.by_size)
         return best_threshold(
             np.concatenate(list(self.by_size.values())),
@@ -136,7 +138,10 @@ def _with_general(engine: Engine, corpus: Corpus, count: int, seed: int) -> Corp
 def best_threshold(
     probability: np.ndarray[Any, Any], truth: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
 ) -> float:
-    """The threshold with the highest weighted F1; the middle of the best run of thresholds.
+    """The lowest threshold whose weighted F1 is all but the highest.
+
+    A question refused by mistake costs less than an answer made up, and F1 hardly depends on the
+    threshold over half of its range.
 
     Args:
         probability: Estimated, (N,).
@@ -145,8 +150,7 @@ def best_threshold(
     """
     grid = np.linspace(0.02, 0.98, 97)
     scores = np.array([_scores(probability > t, truth, weights)["f1"] for t in grid])
-    best = np.flatnonzero(scores >= scores.max() - 1e-3)
-    return float(grid[best[len(best) // 2]])
+    return float(grid[np.flatnonzero(scores >= scores.max() - _ALL_BUT)[0]])
 
 
 def _scores(

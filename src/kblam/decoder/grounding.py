@@ -35,6 +35,7 @@ __all__ = ["CopyProcessor"]
 
 _MAX_STATES = 16
 _SMALLEST = 1e-12
+_TRACE = 1e-18
 # The gate where a form asks for a value: what is in no fact can still be written.
 _OPEN = 0.97
 
@@ -54,6 +55,7 @@ class CopyProcessor(LogitsProcessor):
             in a form to be filled in. There the gate stands open as far as the facts answer.
         coverage: Makes the logits (2, V) that are added once something was told: for what is left
             to tell, and for what is not.
+        refused: Tells the probability that the facts do not answer, (B,), if it was estimated.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class CopyProcessor(LogitsProcessor):
         continuations: Tensor | None = None,
         opens_value: Callable[[tuple[int, ...]], bool] | None = None,
         coverage: Callable[[], Tensor] | None = None,
+        refused: Callable[[], Tensor | None] | None = None,
     ) -> None:
         self._session = session
         self._head = head
@@ -76,6 +79,7 @@ class CopyProcessor(LogitsProcessor):
         self._continuations = continuations
         self._opens_value = opens_value
         self._make_coverage = coverage
+        self._refused = refused
         self._coverage: Tensor | None = None
         self._steps: dict[tuple[int, tuple[int, ...]], CopyStep] = {}
         self._seen: dict[tuple[int, tuple[int, ...]], list[CopyState]] = {}
@@ -101,8 +105,7 @@ class CopyProcessor(LogitsProcessor):
         gates, pointers = self._point(used, batch)
         probs = self._covered(scores.float(), used).softmax(-1)
         if self._opens_value is not None:
-            assert self._session.selection is not None  # or nothing could be pointed at
-            answered = 1.0 - rows(self._session.selection.log_none, batch).exp()
+            answered = self._answered(batch)
             for index, text in enumerate(texts):
                 if self._opens_value(text):
                     gates[index] = max(gates[index], _OPEN * float(answered[index]))
@@ -125,6 +128,13 @@ class CopyProcessor(LogitsProcessor):
         # A step follows from the one before: older ones are never asked for again.
         self._steps = steps
         return mixed.to(scores.dtype)
+
+    def _answered(self, batch: int) -> Tensor:
+        """How probably the facts answer, (B,)."""
+        refused = None if self._refused is None else self._refused()
+        if refused is None:
+            refused = self._selected.log_none.exp()
+        return 1.0 - rows(refused, batch)
 
     def _after_word(self, states: list[CopyState], probs: Tensor) -> Tensor:
         """The probabilities (V,) without tokens that would go on with a finished value."""
@@ -279,4 +289,6 @@ class CopyProcessor(LogitsProcessor):
                 places = torch.tensor(first, device=mixed.device)
                 shares = torch.tensor(weights, device=mixed.device) * (free * step.gate)
                 mixed.index_add_(0, places, shares)
+        # A form may forbid the rest of a text: then it is as the model would go on.
+        mixed.add_(step.probs, alpha=_TRACE)
         return mixed.clamp_min(_SMALLEST**2).log()

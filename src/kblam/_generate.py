@@ -159,7 +159,6 @@ class Generation:
                 None
                 if form is not None and form.is_json
                 else partial(adapter.pointer.coverage_logits, engine.model),
-                lambda: None if self._refuse is None else self._refuse.probability,
             )
             processors.append(self._copy)
         processors.extend(held)

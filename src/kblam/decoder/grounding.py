@@ -55,7 +55,6 @@ class CopyProcessor(LogitsProcessor):
             in a form to be filled in. There the gate stands open as far as the facts answer.
         coverage: Makes the logits (2, V) that are added once something was told: for what is left
             to tell, and for what is not.
-        refused: Tells the probability that the facts do not answer, (B,), if it was estimated.
     """
 
     def __init__(
@@ -68,7 +67,6 @@ class CopyProcessor(LogitsProcessor):
         continuations: Tensor | None = None,
         opens_value: Callable[[tuple[int, ...]], bool] | None = None,
         coverage: Callable[[], Tensor] | None = None,
-        refused: Callable[[], Tensor | None] | None = None,
     ) -> None:
         self._session = session
         self._head = head
@@ -79,7 +77,6 @@ class CopyProcessor(LogitsProcessor):
         self._continuations = continuations
         self._opens_value = opens_value
         self._make_coverage = coverage
-        self._refused = refused
         self._coverage: Tensor | None = None
         self._steps: dict[tuple[int, tuple[int, ...]], CopyStep] = {}
         self._seen: dict[tuple[int, tuple[int, ...]], list[CopyState]] = {}
@@ -130,11 +127,8 @@ class CopyProcessor(LogitsProcessor):
         return mixed.to(scores.dtype)
 
     def _answered(self, batch: int) -> Tensor:
-        """How probably the facts answer, (B,)."""
-        refused = None if self._refused is None else self._refused()
-        if refused is None:
-            refused = self._selected.log_none.exp()
-        return 1.0 - rows(refused, batch)
+        """How far the facts may answer, (B,): the root, since vague prompts fill forms too."""
+        return (1.0 - rows(self._selected.log_none, batch).exp()).clamp_min(0.0).sqrt()
 
     def _after_word(self, states: list[CopyState], probs: Tensor) -> Tensor:
         """The probabilities (V,) without tokens that would go on with a finished value."""

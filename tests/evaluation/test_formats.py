@@ -93,7 +93,18 @@ def test_results_have_the_same_names_as_ever(words_model: KBLaM, tmp_path: Path)
     compared = evaluate_preservation(comparing, model=words_model, progress=False)
     assert list(json.loads(compared.write(tmp_path / "p.json").read_text("utf-8"))) == [
         *("task", "num_facts", "num_prompts", "kl_per_token", "kl_per_token_answered"),
-        *("kl_per_token_p95", "refused", "identical", "common_prefix", "model", "adapter"),
-        *("encoder", "versions", "tokens", "kinds", "intervals", "seconds", "device", "threads"),
+        *("kl_per_token_p95", "refused", "identical", "common_prefix", "likelihood_lost"),
+        *(
+            "model",
+            "adapter",
+            "encoder",
+            "versions",
+            "tokens",
+            "kinds",
+            "intervals",
+            "seconds",
+            "device",
+            "threads",
+        ),
         *("settings", "notes"),
     ]

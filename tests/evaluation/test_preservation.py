@@ -15,6 +15,7 @@ from kblam.errors import ConfigError
 from kblam.evaluation import PreservationConfig, evaluate_preservation, load_facts, load_prompts
 from kblam.evaluation._forcing import Follower, Recorder
 from kblam.evaluation._generating import generating_with
+from kblam.evaluation.likelihood import reply_log_likelihoods
 from kblam.model import KBLaM
 
 DATA = Path(__file__).parents[1] / "data" / "evaluation"
@@ -61,6 +62,13 @@ def test_facts_that_change_replies_are_noticed(
     assert values["tokens"] == sum(record.tokens for record in result.records)
     for record in result.records:
         assert record.identical == (record.reply == record.base_reply)
+        likelihoods = reply_log_likelihoods(
+            words_model, [record.messages] * 2, [record.base_reply, record.reply]
+        )
+        assert record.lost == pytest.approx(likelihoods[0] - likelihoods[1], abs=1e-4)
+    mean = sum(record.lost for record in result.records) / len(result.records)
+    assert values["likelihood_lost"] == pytest.approx(mean)
+    assert mean != 0.0
 
 
 def test_a_model_does_not_differ_from_itself(words_model: KBLaM) -> None:
@@ -103,6 +111,7 @@ def test_refusals_count(words_model: KBLaM, settings: PreservationConfig) -> Non
     assert result.refused == 1.0
     assert result.identical == result.common_prefix == 0.0
     assert result.kl_per_token_answered is None
+    assert result.likelihood_lost is None
     assert result.kl_per_token > 1.0
     assert all(record.reply == refusing.refusal for record in result.records)
 

@@ -34,6 +34,7 @@ PRESERVATION_METRICS = (
     "refused",
     "identical",
     "common_prefix",
+    "likelihood_lost",
 )
 
 _Options = dict[str, Any]

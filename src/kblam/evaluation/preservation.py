@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from kblam.evaluation._generating import generating_with
 from kblam.evaluation._loading import load_model
 from kblam.evaluation._progress import bar
 from kblam.evaluation.config import PreservationConfig
+from kblam.evaluation.likelihood import reply_log_likelihoods
 from kblam.evaluation.preservation_result import (
     GeneralPrompt,
     PreservationRecord,
@@ -191,7 +193,23 @@ def _compare(
                 reply=reply,
             )
         )
-    return records
+    return _judged(base, records)
+
+
+def _judged(base: KBLaM, records: Sequence[PreservationRecord]) -> list[PreservationRecord]:
+    """Let the base alone say what it makes of the replies that are not its own."""
+    others = [record for record in records if not record.refused and not record.identical]
+    prompts = [list(record.messages) for record in others]
+    scores = reply_log_likelihoods(
+        base, prompts * 2, [r.base_reply for r in others] + [r.reply for r in others]
+    )
+    lost = {
+        record.index: own - other
+        for record, own, other in zip(
+            others, scores[: len(others)], scores[len(others) :], strict=True
+        )
+    }
+    return [replace(record, lost=lost.get(record.index, 0.0)) for record in records]
 
 
 def _run_length(agrees: Sequence[bool]) -> int:

@@ -52,6 +52,8 @@ class PreservationRecord:
         refused: Whether the model with facts refuses.
         base_reply: The base's greedy reply.
         reply: The greedy reply with facts.
+        lost: How much less likely the base alone finds the reply with facts than its own, in nats
+            per token; 0 where they are the same, and where it is a refusal.
     """
 
     index: int
@@ -63,6 +65,7 @@ class PreservationRecord:
     refused: bool
     base_reply: str
     reply: str
+    lost: float = 0.0
 
     @property
     def asked(self) -> Messages:
@@ -103,6 +106,10 @@ class PreservationResult(Figures):
         refused: Share of the prompts that were refused.
         identical: Share of the greedy replies that are the base's own, token by token.
         common_prefix: Mean share of the base's tokens before the first that differs.
+        likelihood_lost: How much less likely the base alone finds the replies with facts than its
+            own greedy ones, nats per token, mean over the prompts that were not refused; a greedy
+            reply is about the likeliest there is, so a bit is lost by any other. None where all
+            were refused.
         model: The base model.
         adapter: The knowledge adapter.
         encoder: The sentence encoder.
@@ -126,6 +133,7 @@ class PreservationResult(Figures):
     refused: float
     identical: float
     common_prefix: float
+    likelihood_lost: float | None
     model: str
     adapter: str | None
     encoder: str
@@ -183,6 +191,7 @@ def _figures(records: Sequence[PreservationRecord]) -> dict[str, Parts]:
         "refused": ([float(r.refused) for r in records], each),
         "identical": ([float(r.identical) for r in records], each),
         "common_prefix": ([r.common / r.tokens for r in records], each),
+        "likelihood_lost": (_product(answered, [r.lost for r in records]), answered),
     }
 
 

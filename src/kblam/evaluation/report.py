@@ -31,6 +31,7 @@ _PRESERVATION = {
     "refused": "share of the prompts refused",
     "identical": "share of the greedy replies identical",
     "common_prefix": "share of the tokens before the first difference",
+    "likelihood_lost": "how much less likely the base finds the replies, nats per token",
 }
 
 

@@ -31,8 +31,12 @@ _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _BUNDLED = Path(__file__).parent / "bundled"
 _FORMAT = 1
-# Numbers that adapters of the first releases lack.
-_ADDED = ("pointer.part_", "pointer.named_bonus", "pointer.verb_", "pointer.coverage")
+# Numbers that adapters of the first releases lack and that do nothing until they are trained.
+_NEUTRAL = ("match.excess_", "refusal.judged")
+# And those without which an adapter does less.
+_ADDED = (
+    *_NEUTRAL, "pointer.part_", "pointer.named_bonus", "pointer.verb_", "pointer.coverage",
+)  # fmt: skip
 
 
 def save_pretrained(
@@ -153,8 +157,15 @@ def from_pretrained(name: str | Path, model: PreTrainedModel) -> KnowledgeAdapte
         found = _made(config, layout, tensors, directory)
     _check_weights(found, tensors, directory)
     adapter = _made(config, layout, tensors, directory)
-    adapter.load_state_dict({key: value.float() for key, value in tensors.items()})
+    adapter.load_state_dict(
+        {**_of(adapter, _NEUTRAL), **{key: value.float() for key, value in tensors.items()}}
+    )
     return adapter.requires_grad_(False).eval().to(model.device)
+
+
+def _of(adapter: KnowledgeAdapter, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """An adapter's numbers whose names begin so."""
+    return {key: value for key, value in adapter.state_dict().items() if key.startswith(names)}
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -194,7 +205,11 @@ def _check_weights(
     adapter: KnowledgeAdapter, tensors: dict[str, torch.Tensor], directory: Path
 ) -> None:
     """Refuse weights that are not an adapter's."""
-    expected = {key: tuple(value.shape) for key, value in adapter.state_dict().items()}
+    expected = {
+        key: tuple(value.shape)
+        for key, value in adapter.state_dict().items()
+        if key in tensors or not key.startswith(_NEUTRAL)
+    }
     found = {key: tuple(value.shape) for key, value in tensors.items()}
     if expected != found:
         wrong = sorted(set(expected.items()) ^ set(found.items()))[:4]
@@ -228,11 +243,9 @@ def start_from(adapter: KnowledgeAdapter, name: str | Path, model: PreTrainedMod
             f"Expected an adapter for the encoder {adapter.config.encoder!r} to start from, "
             f"{str(name)!r} is for {trained.config.encoder!r}. Give that encoder."
         )
-    numbers = adapter.state_dict()
-    # What an adapter from before did not copy, it learns from nothing.
-    kept = {name: numbers[name] for name in numbers if name.startswith(_ADDED)}
+    # What an adapter from before did not copy or look at, it learns from nothing.
     try:
-        adapter.load_state_dict({**kept, **trained.state_dict()})
+        adapter.load_state_dict({**_of(adapter, _ADDED), **trained.state_dict()})
     except RuntimeError as error:
         raise AdapterError(
             f"Expected an adapter of the same shape to start from, {str(name)!r} differs: "

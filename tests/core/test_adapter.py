@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -75,6 +76,26 @@ def test_answers_come_back_as_well(tmp_path: Path, decoder, trained, words) -> N
         before, logits_with_facts(decoder, make_adapter(decoder, words), words)
     )
     torch.testing.assert_close(after, before, rtol=0.05, atol=0.02)
+
+
+def test_an_adapter_from_before_answers_as_it_did(tmp_path: Path, decoder, words) -> None:
+    """What it lacks does nothing; anything else that is missing is damage."""
+    selection = make_adapter(decoder, words).config.selection
+    assert selection is not None
+    trained = as_if_trained(
+        make_adapter(decoder, words, selection=dataclasses.replace(selection, matching=True))
+    )
+    adapters.save_pretrained(trained, tmp_path, decoder, base_model="tiny", dtype=torch.float32)
+    weights = load_file(tmp_path / WEIGHTS)
+    new = {"match.excess_inner", "match.excess_direct", "refusal.judged"}
+    assert new <= weights.keys()
+    save_file({n: w for n, w in weights.items() if n not in new}, tmp_path / WEIGHTS)
+    again = adapters.from_pretrained(tmp_path, decoder)
+    for name, tensor in again.state_dict().items():
+        assert torch.equal(tensor, torch.zeros_like(tensor) if name in new else weights[name])
+    save_file({n: w for n, w in weights.items() if n != "match.direct"}, tmp_path / WEIGHTS)
+    with pytest.raises(AdapterError, match=r"match\.direct"):
+        adapters.from_pretrained(tmp_path, decoder)
 
 
 def test_the_files_follow_pefts_conventions(tmp_path: Path, decoder, trained) -> None:

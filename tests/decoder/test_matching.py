@@ -30,10 +30,11 @@ def adapter(model: PreTrainedModel) -> KnowledgeAdapter:
 
 
 class Told:
-    """Evidence for one fact: its name stands in the question."""
+    """Evidence for one fact: its name stands in the question; and whose name lacks something."""
 
-    def __init__(self, fact: int) -> None:
+    def __init__(self, fact: int, excess_of: int = -1) -> None:
         self.fact = fact
+        self.excess_of = excess_of
         self.seen: list[tuple[list[list[int]], list[list[bool]]]] = []
 
     def __call__(self, index: Tensor, visible: Tensor) -> Evidence:
@@ -43,7 +44,9 @@ class Told:
         generator = torch.Generator().manual_seed(0)
         # The same for a fact wherever it stands.
         table = torch.nn.functional.normalize(torch.randn(50, 12, generator=generator), dim=-1)
-        return Evidence(named, table[:1].expand(len(index), -1), table[index])
+        excess = torch.zeros(*index.shape, 2)
+        excess[..., 0] = (index == self.excess_of).float()
+        return Evidence(named, excess, table[:1].expand(len(index), -1), table[index])
 
 
 def run(
@@ -76,6 +79,32 @@ def test_the_fact_that_is_named_comes_first(model, adapter) -> None:
     torch.testing.assert_close(after.similarity, expected)
     # It is asked about what the query chose, once.
     assert told.seen == [(before.index.tolist(), [[True] * 4] * 2)]
+
+
+def test_a_fact_whose_name_lacks_something_comes_later(model) -> None:
+    adapter = make_adapter(model, matching=True)
+    facts = with_query(make_facts(9))
+    _, before, _ = run(model, adapter, dataclasses.replace(facts, evidence=Told(-1)))
+    first = int(before.index[0, 0])
+    lacking = dataclasses.replace(facts, evidence=Told(-1, excess_of=first))
+    adapter.match.excess_inner.zero_()
+    _, same, _ = run(model, adapter, lacking)
+    assert torch.equal(same.log_prob, before.log_prob)
+    adapter.match.excess_direct[0] = -10.0
+    _, after, _ = run(model, adapter, lacking)
+    assert after.index[0, -1] == first
+    place = before.index[0].tolist().index(first)
+    torch.testing.assert_close(after.judged[0, -1], before.judged[0, place] - 40.0)
+
+
+def test_refusal_is_told_how_much_the_best_fact_is_asked_for(model, adapter) -> None:
+    facts = with_query(make_facts(9))
+    _, selection, features = run(model, adapter, dataclasses.replace(facts, evidence=Told(3)))
+    assert torch.equal(features[:, -1], selection.judged[:, 0].clamp(-10.0, 10.0))
+    assert features[:, -1].abs().min() > 0.0
+    _, selection, features = run(model, adapter, facts)
+    assert not selection.judged.any()
+    assert not features[:, -1].any()
 
 
 def test_without_evidence_selection_is_as_if_there_were_no_match_head(model, adapter) -> None:

@@ -38,12 +38,54 @@ def named(question: str, entity: str, before: str = "") -> list[float]:
         ("Where is Annapolis?", "Anna", 0.0, 0.0),
         ("Who leads it?", "https://example.org/project_Aurora", 0.0, 0.0),
         ("Who leads project Aurora?", "https://example.org/project_Aurora", 1.0, 1.0),
+        ("Who is Louis XIV of France's father?", "Louis XIII of France", 0.0, 0.0),
+        ("Who is Louis XIV of France's father?", "Louis XIV of France", 1.0, 1.0),
+        ("Who is the mother of Charles I?", "Charles II", 0.0, 0.0),
+        ("Who made the Mix?", "Vivid Mix", 0.5, 0.0),
     ],
 )
 def test_how_much_of_a_name_is_there(
     question: str, entity: str, share: float, whole: float
 ) -> None:
     assert named(question, entity) == pytest.approx([share, whole, 0.0, 0.0])
+
+
+def excess(question: str, entity: str, property: str = "office", before: str = "") -> list[float]:
+    fact = Triple(entity, property, "x")
+    return read_evidence([question], [before], [[fact]], WordEncoder()).excess[0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("question", "entity", "share"),
+    [
+        ("Who is the mother of Augustus John?", "Augustus", 0.5),
+        ("Who is the mother of Augustus John?", "Augustus John", 0.0),
+        ("Who is the mother of Augustus?", "Augustus John", 0.0),
+        ("Who is Michael Jordan's father?", "Michael Jackson", 0.5),
+        ("Who is Louis XIV of France's father?", "Louis XIII of France", 1 / 3),
+        ("What is the capital of Peru and of Chile?", "Peru", 0.0),
+        ("What is the capital of Peru, Chile or Spain?", "Chile", 0.0),
+        ("Where is O'Brien-Smith & Sons?", "O'Brien-Smith & Sons", 0.0),
+        ("Who is the wife of J. R. R. Tolkien?", "Tolkien", 0.0),
+        ("Is it Ann Lee? Be brief.", "Ann Lee", 0.0),
+        ("Who is the wife of Ann Smith. Be brief.", "Ann Smith", 0.0),
+        ("who is augustus john's mother", "Augustus", 0.0),
+        ("WHO IS THE MOTHER OF AUGUSTUS JOHN?", "Augustus", 0.0),
+        ("Who leads Borealis?", "Aurora", 0.0),
+        ("Ist das die Bank of Åland?", "bank of aland", 0.0),
+        ("东京的市长是谁\uff1f", "东京", 0.0),
+    ],
+)
+def test_how_much_of_the_name_asked_for_a_fact_lacks(
+    question: str, entity: str, share: float
+) -> None:
+    assert excess(question, entity) == pytest.approx([share, 0.0])
+    assert excess("And its budget?", entity, before=question) == pytest.approx([0.0, share])
+
+
+def test_what_is_a_word_of_the_property_is_none_of_the_name() -> None:
+    assert excess("Who is the Aurora CEO?", "Aurora", "CEO") == [0.0, 0.0]
+    assert excess("Who is the Aurora CEO?", "Aurora", "budget") == [0.5, 0.0]
 
 
 def test_the_question_before_is_looked_at_apart() -> None:
@@ -87,6 +129,7 @@ def test_places_without_a_fact_tell_nothing() -> None:
     )
     assert found.named.shape == (2, 2, 4)
     assert found.named[0, 0].sum() == found.named[1].sum() == 0.0
+    assert found.excess.shape == (2, 2, 2)
     # Hidden names are not taken out of the question either.
     np.testing.assert_allclose(found.question[1].numpy(), encoder.encode(["office of Aurora?"])[0])
 
@@ -99,4 +142,5 @@ def test_any_text_will_do(question: str, entity: str) -> None:
         return
     found = read_evidence([question], [question], [[fact]], WordEncoder())
     assert ((found.named >= 0.0) & (found.named <= 1.0)).all()
+    assert ((found.excess >= 0.0) & (found.excess <= 1.0)).all()
     assert torch.equal(found.repeat(3).question, found.question.expand(3, -1))

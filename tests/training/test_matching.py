@@ -37,12 +37,19 @@ def match(engine: Engine, encoder: CachedEmbedder) -> MatchHead:
 
 
 def judged(
-    match: MatchHead, encoder: CachedEmbedder, question: str, names: list[str]
+    match: MatchHead,
+    encoder: CachedEmbedder,
+    question: str,
+    names: list[str],
+    *,
+    named: tuple[float, float] = (1.0, 1.0),
+    excess: float = 0.0,
 ) -> list[float]:
-    """The scores of properties of an entity that is named."""
-    named = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(1, len(names), 4)
+    """The scores of properties of an entity that is named, as far as said."""
+    words = torch.tensor([*named, 0.0, 0.0]).expand(1, len(names), 4)
     evidence = Evidence(
-        named,
+        words,
+        torch.tensor([excess, 0.0]).expand(1, len(names), 2),
         torch.from_numpy(encoder.encode([question])),
         torch.from_numpy(encoder.encode(names))[None],
     )
@@ -103,6 +110,18 @@ class TestMatching:
         assert mother > 0 > max(father, language)
         mother, father, language = judged(match, encoder, "Who is's dad?", names)
         assert father > 0 > max(mother, language)
+
+    def test_nor_is_the_mother_of_somebody_else(
+        self, pairs: MatchingPairs, encoder: CachedEmbedder, match: MatchHead
+    ) -> None:
+        train_matching(match.train(), pairs, steps=250, learning_rate=4e-3, seed=0)
+        asked = "Who is the mother of?"
+        (right,) = judged(match, encoder, asked, ["mother"])
+        (half,) = judged(match, encoder, asked, ["mother"], named=(0.6, 0.0))
+        (unnamed,) = judged(match, encoder, asked, ["mother"], named=(0.0, 0.0))
+        (namesake,) = judged(match, encoder, asked, ["mother"], named=(0.5, 0.0), excess=0.5)
+        (longer,) = judged(match, encoder, asked, ["mother"], excess=0.5)
+        assert min(right, half) > 0 > max(unnamed, namesake, longer)
 
     def test_equal_seeds_give_equal_losses(self, pairs: MatchingPairs, match: MatchHead) -> None:
         # An untrained judgement scores everything alike.

@@ -237,12 +237,14 @@ class RefusalHead(nn.Module):
         config: The adapter's shape.
     """
 
-    NUM_FEATURES = 5
+    NUM_FEATURES = 6
 
     def __init__(self, config: KnowledgeConfig) -> None:
         super().__init__()
         self.hidden = nn.Parameter(torch.zeros(config.hidden_size))
-        self.features = nn.Parameter(torch.zeros(self.NUM_FEATURES))
+        self.features = nn.Parameter(torch.zeros(self.NUM_FEATURES - 1))
+        # By itself, as adapters of the first releases lack it.
+        self.judged = nn.Parameter(torch.zeros(1))
         self.bias = nn.Parameter(torch.tensor(-1.0))
 
     def forward(self, hidden: Tensor, features: Tensor) -> Tensor:
@@ -256,4 +258,5 @@ class RefusalHead(nn.Module):
             (B,), float32.
         """
         hidden = F.rms_norm(hidden.float(), (hidden.shape[-1],))
-        return hidden @ self.hidden + features.float() @ self.features + self.bias
+        weights = torch.cat([self.features, self.judged])
+        return hidden @ self.hidden + features.float() @ weights + self.bias

@@ -83,6 +83,8 @@ class Selection:
         log_prob: Log-probability of each, "none of them" being one more outcome, (B, k).
         log_none: Log-probability of "none of them", (B,).
         similarity: The encoder's cosine similarity, (B, k); zero without an encoder query.
+        judged: How much each is asked for by the question's words, a logit, (B, k); zero where
+            they are not looked at.
     """
 
     index: Tensor
@@ -90,6 +92,7 @@ class Selection:
     log_prob: Tensor
     log_none: Tensor
     similarity: Tensor
+    judged: Tensor
 
 
 @overload

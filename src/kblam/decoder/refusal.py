@@ -22,8 +22,9 @@ def refusal_features(session: FactSession, last: Tensor | None = None) -> Tensor
 
     Returns:
         (B, RefusalHead.NUM_FEATURES): log-probabilities of "none of them" and of the best
-        fact, its lead over the second, its similarity to the question, and the facts' mean
-        share of the attention at the prompt's last token.
+        fact, its lead over the second, its similarity to the question, the facts' mean
+        share of the attention at the prompt's last token, and how much the best fact is asked
+        for by the question's words.
     """
     selection = session.selection
     if selection is None:
@@ -37,7 +38,8 @@ def refusal_features(session: FactSession, last: Tensor | None = None) -> Tensor
     share = shares[:, -1] if last is None else shares.gather(1, last[:, None])[:, 0]
     similarity = selection.similarity[:, 0] - 0.5
     none = selection.log_none.clamp(-10.0, 0.0)
-    return torch.stack([none, best, lead, 10.0 * similarity, 10.0 * share], dim=1)
+    judged = selection.judged[:, 0].clamp(-10.0, 10.0)
+    return torch.stack([none, best, lead, 10.0 * similarity, 10.0 * share, judged], dim=1)
 
 
 class RefusalProcessor(LogitsProcessor):

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from kblam.attention import pool_tokens
 from kblam.config import KnowledgeConfig
-from kblam.encoding.evidence import NUM_NAMED, Evidence
+from kblam.encoding.evidence import NUM_EXCESS, NUM_NAMED, Evidence
 
 __all__ = ["MatchHead", "SelectionHead"]
 
@@ -93,6 +93,8 @@ class MatchHead(nn.Module):
         self.inner_bias = nn.Parameter(torch.zeros(self._WIDTH))
         self.outer = nn.Parameter(torch.zeros(self._WIDTH))
         self.direct = nn.Parameter(torch.zeros(scalars))
+        self.excess_inner = nn.Parameter(torch.zeros(self._WIDTH, NUM_EXCESS))
+        self.excess_direct = nn.Parameter(torch.zeros(NUM_EXCESS))
 
     def forward(self, evidence: Evidence, similarity: Tensor) -> Tensor:
         """Score the facts; the scores are added to selection's.
@@ -117,5 +119,8 @@ class MatchHead(nn.Module):
             ],
             dim=-1,
         )
-        inner = F.gelu(F.linear(torch.cat([pairs, scalars], -1), self.inner, self.inner_bias))
-        return inner @ self.outer + scalars @ self.direct
+        inner = F.linear(torch.cat([pairs, scalars], -1), self.inner, self.inner_bias)
+        excess = 4.0 * evidence.excess.float()
+        inner = inner + excess @ self.excess_inner.T
+        direct = scalars @ self.direct + excess @ self.excess_direct
+        return F.gelu(inner) @ self.outer + direct

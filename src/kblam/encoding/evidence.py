@@ -9,7 +9,6 @@ property is the one asked for, by embedding the question without the name.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kblam.encoding._naming import LINKS, WORD, AskedNames, folded
 from kblam.knowledge import TextEmbedder, Triple
 
 __all__ = [
+    "NUM_EXCESS",
     "NUM_NAMED",
     "Evidence",
     "encode_or_zero",
@@ -29,14 +30,10 @@ __all__ = [
 ]
 
 NUM_NAMED = 4
-_WORD = re.compile(r"[^\W_]+")
+NUM_EXCESS = 2
 _SPACES = re.compile(r"\s+")
 # Of the words of a name that must be there for them to be taken for the name.
 _ENOUGH = 0.5
-# Small words inside names.
-_LINKS = frozenset(
-    ("and", "da", "de", "del", "der", "di", "for", "in", "la", "of", "on", "the", "von")
-)
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,14 @@ class Evidence:
     Attributes:
         named: Share of the entity's words that the question has, whether it has the whole name
             in one piece, and both for the question before it; from 0 to 1, (B, k, NUM_NAMED).
+        excess: Share of the name in the question that the entity has not, and the same for the
+            question before it; from 0 to 1, (B, k, NUM_EXCESS).
         question: The question without the names, embedded, (B, E).
         properties: The facts' properties, embedded, (B, k, E).
     """
 
     named: Tensor
+    excess: Tensor
     question: Tensor
     properties: Tensor
 
@@ -60,44 +60,19 @@ class Evidence:
             return self
         return Evidence(
             self.named.repeat_interleave(times, 0),
+            self.excess.repeat_interleave(times, 0),
             self.question.repeat_interleave(times, 0),
             self.properties.repeat_interleave(times, 0),
         )
 
     def to(self, device: torch.device) -> Evidence:
         """The same on a device."""
-        return Evidence(self.named.to(device), self.question.to(device), self.properties.to(device))
-
-
-class _Question:
-    """A question's words, folded."""
-
-    def __init__(self, text: str) -> None:
-        self._text = _folded(text)
-        self._words = frozenset(_WORD.findall(self._text))
-
-    def has(self, name: str) -> tuple[float, float]:
-        """Share of a name's words found, and 1 if all of it stands there in one piece."""
-        words = _WORD.findall(name)
-        if not words:
-            return 0.0, 0.0
-        # Scripts without spaces: a name is part of a longer run of letters.
-        there = [w in self._words or (not w.isascii() and w in self._text) for w in words]
-        # Warehouse 47 is not half of warehouse 48: a number in a name is never left out.
-        numbers = [seen for w, seen in zip(words, there, strict=True) if not w.isalpha()]
-        if not all(numbers):
-            return 0.0, 0.0
-        found = sum(there)
-        whole = found == len(words) and re.search(
-            rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", self._text
+        return Evidence(
+            self.named.to(device),
+            self.excess.to(device),
+            self.question.to(device),
+            self.properties.to(device),
         )
-        return found / len(words), 1.0 if whole else 0.0
-
-
-def _folded(text: str) -> str:
-    """Lower case without accents: people type "Jose" for "José"."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(sign for sign in decomposed if not unicodedata.combining(sign))
 
 
 def encode_or_zero(encoder: TextEmbedder, texts: Sequence[str]) -> Tensor:
@@ -116,8 +91,8 @@ def without_names(question: str, names: Sequence[str]) -> str:
         question: The text.
         names: Folded or not.
     """
-    gone = {word for name in names for word in _WORD.findall(_folded(name))}
-    left = _WORD.sub(lambda match: "" if _folded(match[0]) in gone else match[0], question)
+    gone = {word for name in names for word in WORD.findall(folded(name))}
+    left = WORD.sub(lambda match: "" if folded(match[0]) in gone else match[0], question)
     return _SPACES.sub(" ", left).strip()
 
 
@@ -130,11 +105,11 @@ def guessed_without_name(question: str) -> str:
     """
     best, run = "", ""
     end = 0
-    for position, match in enumerate(_WORD.finditer(question)):
+    for position, match in enumerate(WORD.finditer(question)):
         word, between = match[0], question[end : match.start()]
         end = match.end()
         names = position > 0 and (word[0].isupper() or word[0].isdigit())
-        if names or (run and word in _LINKS):
+        if names or (run and word in LINKS):
             run += between + word if run else word
         else:
             run = ""
@@ -159,15 +134,19 @@ def read_evidence(
     """
     width = max(map(len, facts))
     named = np.zeros((len(questions), width, NUM_NAMED), dtype=np.float32)
+    excess = np.zeros((len(questions), width, NUM_EXCESS), dtype=np.float32)
     bare, properties = [], []
     for row, (question, earlier, candidates) in enumerate(
         zip(questions, before, facts, strict=True)
     ):
-        asked, context = _Question(question), _Question(earlier)
+        asked, context = AskedNames(question), AskedNames(earlier)
         for place, fact in enumerate(candidates):
             if fact is not None:
-                name = _folded(fact.entity_text)
+                name = folded(fact.entity_text)
                 named[row, place] = (*asked.has(name), *context.has(name))
+                # "The CEO Ann Lee" has a word of the property's, which is none of the name's.
+                known = {*WORD.findall(name), *WORD.findall(folded(fact.property_text))}
+                excess[row, place] = asked.excess(known), context.excess(known)
         bare.append(without_names(question, _mentioned(candidates, named[row])))
         texts = [fact.property_text if fact is not None else "" for fact in candidates]
         properties += texts + [""] * (width - len(texts))
@@ -175,6 +154,7 @@ def read_evidence(
     size = embedded.shape[1]
     return Evidence(
         torch.from_numpy(named),
+        torch.from_numpy(excess),
         torch.from_numpy(embedded[: len(bare)]),
         torch.from_numpy(embedded[len(bare) :]).view(len(bare), width, size),
     )

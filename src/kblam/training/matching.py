@@ -3,7 +3,9 @@
 The questions of a world show a fact of the right property beside a few of the same entity, one
 question at a time: too rarely for the judgement to learn that a mother is no father. Neither
 needs an entity, so pairs of questions without their names and of properties are shown by
-themselves, some hundred times as many for the same work.
+themselves, some hundred times as many for the same work. Beside them stand strangers, the right
+property of somebody else, who is not named or only in part: that judgement lives in the same
+numbers.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from random import Random
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from kblam.decoder.selection_heads import MatchHead
-from kblam.encoding.evidence import NUM_NAMED, Evidence, without_names
+from kblam.encoding.evidence import NUM_EXCESS, NUM_NAMED, Evidence, without_names
 from kblam.knowledge import TextEmbedder, verbalise
 from kblam.training.corpus import cached_embeddings, embed
 from kblam.training.data import Asking, generate_askings
@@ -39,6 +42,9 @@ _RIGHT_WEIGHT = 3.0
 _RANKING_WEIGHT = 0.5
 _PARTLY_NAMED = 0.1
 _SIMILARITY = (0.5, 0.97)
+# Of another entity, whose property is the right one.
+_STRANGERS = 3
+_STRANGE_SIMILARITY = (0.2, 0.9)
 
 
 class MatchingPairs:
@@ -132,10 +138,11 @@ def _digest(texts: Sequence[str]) -> str:
 def matching_loss(
     match: MatchHead, pairs: MatchingPairs, count: int, rng: np.random.Generator
 ) -> Tensor:
-    """Cross-entropy of whether each property is asked for, and of which one is.
+    """Cross-entropy of whether each fact is asked for, and of which one is.
 
-    The entity is mostly named whole, as the property alone is to be judged, and the similarity
-    is any: an entity's facts are all alike to the encoder.
+    The entity is mostly named whole, so that the property alone is to be judged, and the
+    similarity is any: an entity's facts are all alike to the encoder. The last facts have the
+    right property and another entity.
 
     Args:
         match: In training.
@@ -145,15 +152,9 @@ def matching_loss(
     """
     device = match.inner.device
     questions, properties = (part.to(device) for part in pairs.draw(count, rng))
-    named = np.zeros((count, 1, NUM_NAMED), dtype=np.float32)
-    partly = rng.random(count) < _PARTLY_NAMED
-    named[:, 0, 0] = np.where(partly, rng.uniform(0.5, 1.0, count), 1.0)
-    named[:, 0, 1] = ~partly
-    similarity = torch.from_numpy(rng.uniform(*_SIMILARITY, (count, _CANDIDATES)))
-    evidence = Evidence(
-        torch.from_numpy(named).expand(-1, _CANDIDATES, -1).to(device), questions, properties
-    )
-    scores = match(evidence, similarity.float().to(device))
+    properties = torch.cat([properties, properties[:, :1].expand(-1, _STRANGERS, -1)], 1)
+    named, excess, similarity = (torch.from_numpy(part).to(device) for part in _names(count, rng))
+    scores = match(Evidence(named, excess, questions, properties), similarity)
     right = torch.zeros_like(scores)
     right[:, 0] = 1.0
     each = F.binary_cross_entropy_with_logits(
@@ -161,6 +162,37 @@ def matching_loss(
     )
     first = torch.zeros(count, dtype=torch.long, device=device)
     return each + _RANKING_WEIGHT * F.cross_entropy(scores, first)
+
+
+def _names(
+    count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """What the words tell of entities: the one asked about, and strangers in the last places.
+
+    Returns:
+        Names (B, K, NUM_NAMED), excess (B, K, NUM_EXCESS) and similarity (B, K).
+    """
+    width = _CANDIDATES + _STRANGERS
+    named = np.zeros((count, width, NUM_NAMED), dtype=np.float32)
+    excess = np.zeros((count, width, NUM_EXCESS), dtype=np.float32)
+    partly = rng.random((count, 1)) < _PARTLY_NAMED
+    named[:, :_CANDIDATES, 0] = np.where(partly, rng.uniform(0.5, 1.0, (count, 1)), 1.0)
+    named[:, :_CANDIDATES, 1] = ~partly
+    # Not named at all; named as far as a namesake is; and Augustus, asked about Augustus John.
+    strange = rng.integers(0, 3, (count, _STRANGERS))
+    share = rng.uniform(0.2, 0.8, strange.shape)
+    named[:, _CANDIDATES:, 0] = np.choose(strange, [0.0, share, 1.0])
+    named[:, _CANDIDATES:, 1] = strange == 2
+    lacks = rng.uniform(0.25, 0.75, strange.shape)
+    excess[:, _CANDIDATES:, 0] = np.where(strange == 0, 0.0, lacks)
+    similarity = np.concatenate(
+        [
+            rng.uniform(*_SIMILARITY, (count, _CANDIDATES)),
+            rng.uniform(*_STRANGE_SIMILARITY, strange.shape),
+        ],
+        axis=1,
+    )
+    return named, excess, similarity.astype(np.float32)
 
 
 def train_matching(

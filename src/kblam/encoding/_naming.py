@@ -1,0 +1,100 @@
+"""Whether a question names something, by its words."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterator
+from itertools import pairwise
+
+__all__ = ["LINKS", "WORD", "AskedNames", "folded"]
+
+WORD = re.compile(r"[^\W_]+")
+#: Small words inside names.
+LINKS = frozenset(
+    ("and", "da", "de", "del", "der", "di", "for", "in", "la", "of", "on", "the", "von")
+)
+# One to thirty-nine, as kings and popes are counted.
+_ROMAN = re.compile(r"(?=.)x{0,3}(ix|iv|v?i{0,3})")
+# What may stand between two words of a name; a full stop ends a sentence, but after an initial.
+_BETWEEN = re.compile(r"[ \-./'\u2019]")
+_AFTER_INITIAL = re.compile(r"\. ?")
+_INITIAL = 2
+
+
+def folded(text: str) -> str:
+    """Lower case without accents: people type "Jose" for "José"."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(sign for sign in decomposed if not unicodedata.combining(sign))
+
+
+class AskedNames:
+    """The words of a question, and the names in it as far as capitals show them.
+
+    Args:
+        text: The question.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = folded(text)
+        self._words = frozenset(WORD.findall(self._text))
+        self._names = [frozenset(filter(_tells, name)) for name in _capitalised(text)]
+
+    def has(self, name: str) -> tuple[float, float]:
+        """Share of a folded name's words found, and 1 if all of it stands there in one piece."""
+        words = WORD.findall(name)
+        if not words:
+            return 0.0, 0.0
+        # Scripts without spaces: a name is part of a longer run of letters.
+        there = [w in self._words or (not w.isascii() and w in self._text) for w in words]
+        # Warehouse 47 is not half of warehouse 48: a number in a name is never left out.
+        if not all(seen for w, seen in zip(words, there, strict=True) if _is_number(w)):
+            return 0.0, 0.0
+        found = sum(there)
+        whole = found == len(words) and re.search(
+            rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", self._text
+        )
+        return found / len(words), 1.0 if whole else 0.0
+
+    def excess(self, known: Collection[str]) -> float:
+        """Of the names that share a word with something, the share of words that it lacks.
+
+        Augustus has half of "Augustus John". A question without capitals has no excess.
+
+        Args:
+            known: The thing's folded words.
+        """
+        words = [word for name in self._names if not name.isdisjoint(known) for word in name]
+        return sum(word not in known for word in words) / len(words) if words else 0.0
+
+
+def _tells(word: str) -> bool:
+    """Whether a name with a word more is another one: small words and initials are left out."""
+    return word not in LINKS and (len(word) > 1 or _is_number(word))
+
+
+def _is_number(word: str) -> bool:
+    return not word.isalpha() or _ROMAN.fullmatch(word) is not None
+
+
+def _capitalised(text: str) -> Iterator[list[str]]:
+    """Runs of capitalised words and numbers, folded; a question's first word is in none."""
+    found = list(WORD.finditer(text))
+    if not any(match[0][0].islower() for match in found):
+        return  # shouted
+    run: list[str] = []
+    for before, match in pairwise(found):
+        between = text[before.end() : match.start()]
+        joins = _BETWEEN.fullmatch(between) or (
+            len(before[0]) <= _INITIAL and _AFTER_INITIAL.fullmatch(between)
+        )
+        if run and not joins:
+            yield run
+            run = []
+        if match[0][0].isupper() or match[0][0].isdigit():
+            run.append(folded(match[0]))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run

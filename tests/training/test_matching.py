@@ -104,7 +104,7 @@ class TestMatching:
         names = ["mother", "father", "native language"]
         before = judged(match, encoder, "Who is the mother of?", names)
         assert before[0] - before[1] < 1.0
-        curve = train_matching(match.train(), pairs, steps=250, learning_rate=4e-3, seed=0)
+        curve = train_matching(match.train(), pairs, steps=500, learning_rate=4e-3, seed=0)
         assert np.mean([row["loss"] for row in curve[-20:]]) < 0.4 * curve[0]["loss"]
         mother, father, language = judged(match, encoder, "Who is the mother of?", names)
         assert mother > 0 > max(father, language)
@@ -114,7 +114,7 @@ class TestMatching:
     def test_nor_is_the_mother_of_somebody_else(
         self, pairs: MatchingPairs, encoder: CachedEmbedder, match: MatchHead
     ) -> None:
-        train_matching(match.train(), pairs, steps=250, learning_rate=4e-3, seed=0)
+        train_matching(match.train(), pairs, steps=500, learning_rate=4e-3, seed=0)
         asked = "Who is the mother of?"
         (right,) = judged(match, encoder, asked, ["mother"])
         (half,) = judged(match, encoder, asked, ["mother"], named=(0.6, 0.0))

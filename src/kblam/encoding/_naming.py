@@ -14,6 +14,16 @@ WORD = re.compile(r"[^\W_]+")
 LINKS = frozenset(
     ("and", "da", "de", "del", "der", "di", "for", "in", "la", "of", "on", "the", "von")
 )
+# With or without such a word it is the same person or firm.
+_EPITHETS = frozenset(
+    (
+        "mr", "mrs", "ms", "miss", "dr", "prof", "professor", "sir", "dame", "lord", "lady",
+        "king", "queen", "prince", "princess", "emperor", "empress", "duke", "president",
+        "chancellor", "minister", "senator", "governor", "mayor", "general", "colonel", "captain",
+        "pope", "saint", "st", "rev", "reverend", "jr", "inc", "ltd", "llc", "corp", "corporation",
+        "company", "co", "gmbh", "ag", "plc", "limited", "incorporated",
+    )
+)  # fmt: skip
 # One to thirty-nine, as kings and popes are counted.
 _ROMAN = re.compile(r"(?=.)x{0,3}(ix|iv|v?i{0,3})")
 # What may stand between two words of a name; a full stop ends a sentence, but after an initial.
@@ -69,8 +79,8 @@ class AskedNames:
 
 
 def _tells(word: str) -> bool:
-    """Whether a name with a word more is another one: small words and initials are left out."""
-    return word not in LINKS and (len(word) > 1 or _is_number(word))
+    """Whether a name with this word more is another one: titles and initials make no difference."""
+    return word not in LINKS and word not in _EPITHETS and (len(word) > 1 or _is_number(word))
 
 
 def _is_number(word: str) -> bool:

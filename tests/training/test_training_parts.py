@@ -130,6 +130,11 @@ class TestThreshold:
         threshold = best_threshold(np.array(probability), np.array(truth), ones)
         assert low <= threshold <= high
 
+    def test_of_thresholds_that_are_equally_good_the_middle_one_is_taken(self) -> None:
+        truth = np.array([False, False, True, True])
+        threshold = best_threshold(np.array([0.1, 0.2, 0.8, 0.9]), truth, np.ones(4))
+        assert threshold == pytest.approx(0.5, abs=0.01)
+
     def test_weights_decide_where_they_overlap(self) -> None:
         probability, truth = np.array([0.3, 0.6]), np.array([True, False])
         eager = best_threshold(probability, truth, np.array([1.0, 0.1]))

@@ -31,7 +31,7 @@ _SHARE_UNANSWERABLE = 0.1
 # Prompts that are about no fact at all, and must not be refused either.
 _SHARE_GENERAL = 0.1
 _NUM_GENERAL = 160
-# How much F1 may be given for refusing more.
+# Thresholds whose F1 differs by no more are equally good.
 _ALL_BUT = 0.01
 
 
@@ -138,10 +138,10 @@ def _with_general(engine: Engine, corpus: Corpus, count: int, seed: int) -> Corp
 def best_threshold(
     probability: np.ndarray[Any, Any], truth: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
 ) -> float:
-    """The lowest threshold whose weighted F1 is all but the highest.
+    """The middle of the thresholds whose weighted F1 is all but the highest.
 
-    A question refused by mistake costs less than an answer made up, and F1 hardly depends on the
-    threshold over half of its range.
+    F1 hardly depends on the threshold over a good part of its range, and where in it the highest
+    lies is chance.
 
     Args:
         probability: Estimated, (N,).
@@ -150,7 +150,7 @@ def best_threshold(
     """
     grid = np.linspace(0.02, 0.98, 97)
     scores = np.array([_scores(probability > t, truth, weights)["f1"] for t in grid])
-    return float(grid[np.flatnonzero(scores >= scores.max() - _ALL_BUT)[0]])
+    return round(float(np.median(grid[scores >= scores.max() - _ALL_BUT])), 3)
 
 
 def _scores(

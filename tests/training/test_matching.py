@@ -31,6 +31,19 @@ def pairs(encoder: CachedEmbedder, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def match(engine: Engine, encoder: CachedEmbedder) -> MatchHead:
+    return untrained(engine, encoder)
+
+
+@pytest.fixture(scope="module")
+def taught(
+    engine: Engine, encoder: CachedEmbedder, pairs: MatchingPairs
+) -> tuple[MatchHead, list[dict[str, float]]]:
+    """A judgement after a few steps, and its learning curve."""
+    match = untrained(engine, encoder)
+    return match, train_matching(match, pairs, steps=500, learning_rate=4e-3, seed=0)
+
+
+def untrained(engine: Engine, encoder: CachedEmbedder) -> MatchHead:
     torch.manual_seed(0)
     config = make_adapter(engine.model, engine.encoder, copied=COPY_PARTS).config
     return MatchHead(replace(config, encoder_dimension=encoder.dimension)).train()
@@ -99,22 +112,20 @@ class TestMatching:
         assert (nearness[:, 0] > nearness[:, 1:].mean(1)).float().mean() > 0.9
 
     def test_a_mother_is_no_father_after_a_few_steps(
-        self, pairs: MatchingPairs, encoder: CachedEmbedder, match: MatchHead
+        self, encoder: CachedEmbedder, match: MatchHead, taught
     ) -> None:
         names = ["mother", "father", "native language"]
         before = judged(match, encoder, "Who is the mother of?", names)
         assert before[0] - before[1] < 1.0
-        curve = train_matching(match.train(), pairs, steps=500, learning_rate=4e-3, seed=0)
+        match, curve = taught
         assert np.mean([row["loss"] for row in curve[-20:]]) < 0.4 * curve[0]["loss"]
         mother, father, language = judged(match, encoder, "Who is the mother of?", names)
         assert mother > 0 > max(father, language)
         mother, father, language = judged(match, encoder, "Who is's dad?", names)
         assert father > 0 > max(mother, language)
 
-    def test_nor_is_the_mother_of_somebody_else(
-        self, pairs: MatchingPairs, encoder: CachedEmbedder, match: MatchHead
-    ) -> None:
-        train_matching(match.train(), pairs, steps=500, learning_rate=4e-3, seed=0)
+    def test_nor_is_the_mother_of_somebody_else(self, encoder: CachedEmbedder, taught) -> None:
+        match, _ = taught
         asked = "Who is the mother of?"
         (right,) = judged(match, encoder, asked, ["mother"])
         (half,) = judged(match, encoder, asked, ["mother"], named=(0.6, 0.0))

@@ -193,3 +193,15 @@ def test_bad_prompts_are_refused(text: str, complaint: str, tmp_path: Path) -> N
 def test_bad_settings_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="Expected"):
         PreservationConfig(facts=DATA / "facts.jsonl", **change)
+
+
+def test_records_from_before_replies_were_judged_are_not_taken_for_unharmed(
+    words_model: KBLaM, settings: PreservationConfig, tmp_path: Path
+) -> None:
+    resumed = replace(settings, resume=tmp_path / "records.jsonl")
+    evaluate_preservation(resumed, model=words_model, progress=False)
+    head, *lines = resumed.resume.read_text("utf-8").splitlines()
+    rows = [{k: v for k, v in json.loads(line).items() if k != "lost"} for line in lines]
+    resumed.resume.write_text("\n".join([head, *map(json.dumps, rows), ""]), "utf-8")
+    with pytest.raises(ConfigError, match=r"records of this version.*lost"):
+        evaluate_preservation(resumed, model=words_model, progress=False)

@@ -191,6 +191,7 @@ def _compare(
                 refused=refused,
                 base_reply=plain[row].text,
                 reply=reply,
+                lost=0.0,  # see _judged
             )
         )
     return _judged(base, records)

@@ -65,7 +65,7 @@ class PreservationRecord:
     refused: bool
     base_reply: str
     reply: str
-    lost: float = 0.0
+    lost: float
 
     @property
     def asked(self) -> Messages:

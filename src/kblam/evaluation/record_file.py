@@ -145,7 +145,14 @@ def read_records(
             "Give another file to resume from, or a new one."
         ) from error
     # A killed run may have left its last line unfinished.
-    return settings, [parse(json.loads(line)) for line in lines[1:] if line.endswith("\n")]
+    whole = [line for line in lines[1:] if line.endswith("\n")]
+    try:
+        return settings, [parse(json.loads(line)) for line in whole]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"Expected {path} to hold records of this version of kblam, could not read one: "
+            f"{error}. Give a new file to resume from."
+        ) from error
 
 
 def _line(values: dict[str, Any]) -> str:

@@ -55,6 +55,8 @@ class TrainingConfig:
         layer_spacing: Every so-many-th layer from there attends to facts.
         sources: What makes the selection query: ``"both"``, ``"encoder"`` (which needs no hidden
             states, so that any layer can be the first) or ``"decoder"``, the paper's form.
+        pools: Heads of the attention that pools the prompt's hidden states for that query; sixteen
+            are better where they alone make it (docs/decisions/who-selects.md).
         query_head: ``"full"`` or ``"lora"``.
         top_k: Facts that the layers after selection read.
         kl_weight: Of the divergence from the base on general prompts.
@@ -91,6 +93,7 @@ class TrainingConfig:
     first_layer: int | None = None
     layer_spacing: int = 3
     sources: Literal["both", "encoder", "decoder"] = "both"
+    pools: int = 4
     query_head: Literal["full", "lora"] = "full"
     top_k: int = 16
     kl_weight: float = 1.0
@@ -105,7 +108,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in (
             "num_facts", "num_questions", "retrieval_questions", "steps", "batch_size",
-            "candidates", "layer_spacing", "top_k", "checkpoint_every", "validation_every",
+            "candidates", "layer_spacing", "pools", "top_k", "checkpoint_every", "validation_every",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"Expected {name} >= 1, got {getattr(self, name)}.")

@@ -59,6 +59,7 @@ def knowledge_config(
             layer=layers[0],
             top_k=config.top_k,
             sources=config.sources,
+            pools=config.pools,
             matching=config.sources != "decoder",
         ),
         grounded=True,

@@ -162,10 +162,14 @@ class TestThreshold:
 
 class TestConfiguration:
     def test_the_shape_follows_the_base(self, engine: Engine) -> None:
-        config = TrainingConfig(first_layer=1, layer_spacing=1, top_k=3, query_head="lora")
+        config = TrainingConfig(
+            first_layer=1, layer_spacing=1, top_k=3, query_head="lora", sources="decoder", pools=7
+        )
         shape = knowledge_config(config, engine.model, engine.encoder)
         assert shape.knowledge_layers == (1, 2)
-        assert (shape.selection.layer, shape.selection.top_k) == (1, 3)
+        selection = shape.selection
+        assert (selection.layer, selection.top_k, selection.pools) == (1, 3, 7)
+        assert (selection.sources, selection.matching) == ("decoder", False)
         assert (shape.encoder, shape.encoder_dimension) == ("words", 48)
         assert (shape.num_heads, shape.num_key_heads, shape.head_dim) == (4, 2, 8)
         assert shape.grounded
@@ -178,6 +182,7 @@ class TestConfiguration:
         [
             ({"steps": 0}, "steps"),
             ({"num_facts": 0}, "num_facts"),
+            ({"pools": 0}, "pools"),
             ({"retrieval_steps": -1}, "retrieval_steps"),
             ({"learning_rate": 0.0}, "learning rate"),
             ({"candidates": 8, "top_k": 16}, "candidates"),

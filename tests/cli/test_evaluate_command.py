@@ -27,13 +27,14 @@ def files(facts_file, tmp_path) -> list[str]:
 def test_settings_reach_the_evaluation(kblam, files, tiny_model, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     chosen = ("--method", "rag", "--top-k", 2, "--wording", "plain", "--grounding", "off")
-    lengths = ("--max-new-tokens", 3, "--batch-size", 2)
+    lengths = ("--max-new-tokens", 3, "--batch-size", 2, "--context-tokens", 500)
     kblam("evaluate", *files, *tiny_model, *chosen, *lengths, "--json", out)
     settings = json.loads(out.read_text("utf-8"))["settings"]
     assert settings["retrieval"]["top_k"] == 2
     assert settings["wording"] == "plain"
     assert settings["max_new_tokens"] == 3
     assert settings["batch_size"] == 2
+    assert settings["context_tokens"] == 500
     assert settings["grounding"] == "off"
 
 
@@ -54,10 +55,13 @@ def test_preservation_needs_no_questions(kblam, files, tiny_model, tmp_path: Pat
 
 def test_a_suite_fills_a_folder(kblam, files, tiny_model, tmp_path: Path) -> None:
     chosen = ("--task", "questions", "--sizes", "2, all", "--methods", "kblam,base", "--limit", 2)
-    arguments = ("evaluate", *files, *tiny_model, *chosen, "--max-new-tokens", 2)
+    lengths = ("--max-new-tokens", 2, "--context-tokens", 500)
+    arguments = ("evaluate", *files, *tiny_model, *chosen, *lengths, "--wording", "plain")
     printed = kblam(*arguments, "--suite", tmp_path / "suite").output
     assert "results.md" in printed
     found = {path.name for path in (tmp_path / "suite").iterdir() if path.is_file()}
+    settings = json.loads((tmp_path / "suite" / "suite.json").read_text("utf-8"))
+    assert (settings["context_tokens"], settings["wording"]) == (500, "plain")
     assert {"results.json", "results.md", "quality.png", "refusal.png"} <= found
     cells = {path.stem for path in (tmp_path / "suite" / "cells").glob("*.json")}
     assert cells == {"kblam-2", "kblam-all", "attention-2", "attention-all", "base"}

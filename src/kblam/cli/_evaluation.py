@@ -29,7 +29,6 @@ def run_suite(
     sizes: str | None,
     methods: str | None,
     top_k: list[int] | None,
-    wording: str | None,
     settings: dict[str, Any],
 ) -> None:
     """Run a suite and print its main figures.
@@ -40,7 +39,6 @@ def run_suite(
         sizes: As given, such as ``100,1000,all``; None keeps the default.
         methods: As given, such as ``kblam,rag``; None keeps the default.
         top_k: Of `rag` and `bm25`; None keeps the default.
-        wording: Of the methods that paste facts.
         settings: All others.
 
     Raises:
@@ -55,7 +53,7 @@ def run_suite(
         settings["methods"] = tuple(name.strip() for name in methods.split(","))
     if top_k is not None:
         settings["top_k"] = tuple(top_k)
-    config = SuiteConfig(questions=questions, output=folder, wording=wording, **settings)
+    config = SuiteConfig(questions=questions, output=folder, **settings)
     outcome = run(config)
     table = Table(title=f"Suite in {folder}", title_justify="left")
     table.add_column("Method")

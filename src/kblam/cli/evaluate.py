@@ -52,7 +52,7 @@ _SHARED = (
 # What only makes sense for one measurement, for a suite, and where questions are asked.
 _SINGLE = ("num_facts", "method", "output", "resume")
 _SEVERAL = ("sizes", "methods")
-_ASKING = ("questions", "method", "top_k", "wording")
+_ASKING = ("questions", "method", "top_k", "wording", "context_tokens")
 _FLAGS = {"output": "--json"}
 _METHOD_PANEL = "Method"
 _SUITE_PANEL = "Suite"
@@ -166,6 +166,15 @@ WordingOption = Annotated[
         show_default="the one that measured best",
     ),
 ]
+ContextTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="The longest prompt of in-context and cached-prefix: as many facts as it holds.",
+        rich_help_panel=_METHOD_PANEL,
+        show_default="the model's window",
+    ),
+]
 GroundingOption = Annotated[
     Grounding,
     typer.Option(
@@ -215,6 +224,7 @@ def evaluate(
     max_new_tokens: MaxNewTokensOption = None,
     top_k: TopKOption = None,
     wording: WordingOption = None,
+    context_tokens: ContextTokensOption = None,
     grounding: GroundingOption = Grounding.copy,
     suite: SuiteOption = None,
     sizes: SizesOption = None,
@@ -230,14 +240,16 @@ def evaluate(
         _reject("--suite", given, _SINGLE)
         if task is Task.preservation:
             raise ConfigError("Expected --suite without --task preservation: a suite has both.")
-        settings = _settings(given) | ({} if task is None else {"preservation_prompts": 0})
-        run_suite(suite, _needed(questions), sizes, methods, top_k, wording, settings)
+        settings = _settings(given, "wording", "context_tokens")
+        if task is not None:
+            settings["preservation_prompts"] = 0
+        run_suite(suite, _needed(questions), sizes, methods, top_k, settings)
     elif task is Task.preservation:
         _reject("--task preservation", given, _ASKING + _SEVERAL)
         _run_preservation(_settings(given, "num_facts") | {"resume": resume}, output)
     else:
         _reject("one evaluation; they belong to --suite", given, _SEVERAL)
-        settings = _settings(given, "num_facts", "wording") | {"resume": resume}
+        settings = _settings(given, "num_facts", "wording", "context_tokens") | {"resume": resume}
         name = (method or Method.kblam).value
         _run_questions(_needed(questions), name, top_k or [1], settings, output)
 

@@ -22,7 +22,7 @@ from kblam.decoder.grounding import CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import cut_at_stop
 
-__all__ = ["AnswerMaker", "Timing"]
+__all__ = ["AnswerMaker", "Timing", "writes_refusal"]
 
 # Without copying nothing says which fact was read but selection itself.
 _CITE_ABOVE = 0.5
@@ -75,10 +75,7 @@ class AnswerMaker:
         """
         now = time.perf_counter()
         text, stopped = cut_at_stop(self._decode(ids), self._request.options.stop)
-        # A trained model also refuses in its own words, which are those it was trained on.
-        refused = self._refused(row) or (
-            self._refuse is not None and text.strip() == DEFAULT_REFUSAL
-        )
+        refused = self._refused(row) or (self._refuse is not None and writes_refusal(text))
         ended = stopped or (bool(ids) and ids[-1] in self._engine.end_tokens)
         reason: Literal["stop", "length", "refusal"] = "stop" if ended else "length"
         citations: tuple[Citation, ...] = ()
@@ -179,3 +176,8 @@ def _shifted(citation: Citation, by: int) -> Citation:
     if citation.start is None or citation.end is None or by == 0:
         return citation
     return Citation(citation.fact, citation.score, citation.start - by, citation.end - by)
+
+
+def writes_refusal(text: str) -> bool:
+    """Whether a trained model refuses in words: those that it was trained on, but for "I'm"."""
+    return text.strip().replace("I'm", "I am") == DEFAULT_REFUSAL

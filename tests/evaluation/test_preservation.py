@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from kblam.answer import Answer
 from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
 from kblam.evaluation import PreservationConfig, evaluate_preservation, load_facts, load_prompts
@@ -114,6 +115,23 @@ def test_refusals_count(words_model: KBLaM, settings: PreservationConfig) -> Non
     assert result.likelihood_lost is None
     assert result.kl_per_token > 1.0
     assert all(record.reply == refusing.refusal for record in result.records)
+
+
+def test_a_refusal_that_is_written_counts_as_well(
+    words_model: KBLaM, settings: PreservationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The estimate lets the prompts pass, and then the model itself writes the sentence."""
+    ask = KBLaM.ask
+
+    def refuse(self: KBLaM, *args: Any, **kwargs: Any) -> Answer:
+        return replace(ask(self, *args, **kwargs), text=self.refusal, refused=True)
+
+    monkeypatch.setattr(KBLaM, "ask", refuse)
+    result = evaluate_preservation(settings, model=words_model, progress=False)
+    others = [record for record in result.records if not record.identical]
+    assert others
+    assert all(record.refused and record.reply == words_model.refusal for record in others)
+    assert result.refused == pytest.approx(len(others) / len(PROMPTS))
 
 
 def test_copying_counts(

@@ -178,8 +178,10 @@ def _compare(
         if refused:
             reply = informed.refusal
         elif common < len(follower.agrees[row]):
-            # Somewhere it would have gone another way: which, a reader will want to know.
-            reply = informed.ask(prompt.messages, options).text
+            # Somewhere it would have gone another way: which, a reader will want to know. It may
+            # refuse too, in words that the estimate had no part in.
+            own = informed.ask(prompt.messages, options)
+            refused, reply = own.refused, own.text
         records.append(
             PreservationRecord(
                 index=prompt.index,

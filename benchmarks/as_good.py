@@ -3,9 +3,9 @@
     kblam evaluate --task preservation --facts F.jsonl --num-facts 1000 --resume kept.jsonl
     python benchmarks/as_good.py kept.jsonl
 
-No greedy reply is likelier to the base model than its own, token for token, so that any other
-loses. How much is too much is told by what the base itself writes when it samples, at the
-temperature that its makers advise and higher. Only prompts count whose greedy reply facts change,
+To the base model its own greedy reply is about the likeliest there is, so that most others lose.
+How much is too much is told by what the base itself writes when it samples, at the temperature that
+its makers advise and higher. Only prompts count whose greedy reply facts change,
 and that are not refused. Beside the likelihood stand the share of word quadruples that a reply
 repeats, where small models stumble, and its length.
 """
@@ -70,7 +70,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     settings, records = read_records(options.records, PreservationRecord.from_dict)
-    others = [record for record in records if not record.refused and not record.identical]
+    others = [record for record in records if record.differs]
+    if not others:
+        raise SystemExit(f"No reply in {options.records} differs from the base's: none to judge.")
     model = KBLaM.from_pretrained(adapter=None)
     prompts = [list(record.messages) for record in others]
     own = [record.base_reply for record in others]

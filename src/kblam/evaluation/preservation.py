@@ -201,7 +201,7 @@ def _compare(
 
 def _judged(base: KBLaM, records: Sequence[PreservationRecord]) -> list[PreservationRecord]:
     """Let the base alone say what it makes of the replies that are not its own."""
-    others = [record for record in records if not record.refused and not record.identical]
+    others = [record for record in records if record.differs]
     prompts = [list(record.messages) for record in others]
     scores = reply_log_likelihoods(
         base, prompts * 2, [r.base_reply for r in others] + [r.reply for r in others]

@@ -77,6 +77,11 @@ class PreservationRecord:
         """Whether the greedy reply is the base's own."""
         return not self.refused and self.common == self.tokens
 
+    @property
+    def differs(self) -> bool:
+        """Whether the greedy reply is another answer, neither the base's own nor a refusal."""
+        return not self.refused and not self.identical
+
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-able values."""
         return dataclasses.asdict(self) | {"messages": list(self.messages)}

@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 _MAX_NORM = 1.0
 # Steps with pairs alone for each of the first stage; they are some tenth of the work.
 _MATCHING_STEPS = 4
-_ASKINGS = 90
+_ASKINGS = 60
 _QUESTIONS_PER_ASKING = 500
 _VALIDATION_QUESTIONS = 1_500
 _VALIDATION_FACTS = 10_000

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from kblam import adapter as adapters
-from kblam._engine import Engine, load_base_model
+from kblam._engine import Engine
+from kblam._loading import load_base_model
 from kblam.config import DEFAULT_REFUSAL, KnowledgeConfig
 from kblam.decoder import AttachedDecoder, FactInput, KnowledgeAdapter, attach, attention_layout
 from kblam.training import TrainingConfig

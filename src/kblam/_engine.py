@@ -11,15 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from kblam import adapter as adapters
-from kblam._loading import quiet_loading
+from kblam._loading import load_base_model
 from kblam.decoder import AttachedDecoder, attach
 from kblam.decoder.constrain import GrammarTokenizer
 from kblam.decoder.spans import SpanTokens
@@ -27,9 +25,9 @@ from kblam.decoder.tap import HiddenTap
 from kblam.encoding import as_embedder
 from kblam.errors import AdapterMismatchError, ConfigError
 from kblam.knowledge import TextEmbedder
-from kblam.weights import DEFAULT_ENCODER, resolve_base_model
+from kblam.weights import DEFAULT_ENCODER
 
-__all__ = ["Engine", "load_base_model", "load_engine"]
+__all__ = ["Engine", "load_engine"]
 
 _SPAN_CACHE = 65_536
 # What byte-level and SentencePiece vocabularies write for white space.
@@ -37,25 +35,6 @@ _SPACES = ("\u0120", "\u010a", "\u0109", "\u2581")
 _ENGINES: weakref.WeakValueDictionary[tuple[Any, ...], Engine] = weakref.WeakValueDictionary()
 _ENGINES_LOCK = threading.Lock()
 _LOCKS: weakref.WeakKeyDictionary[PreTrainedModel, threading.RLock] = weakref.WeakKeyDictionary()
-
-
-def load_base_model(
-    name: str | Path, *, device: torch.device, dtype: torch.dtype
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a decoder and its tokenizer from wherever its weights are.
-
-    Raises:
-        WeightsNotFoundError: They are nowhere to be found.
-    """
-    location = resolve_base_model(name)
-    extra = {"gguf_file": location.gguf_file} if location.gguf_file else {}
-    with quiet_loading():
-        tokenizer = AutoTokenizer.from_pretrained(location.path, **extra)
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            location.path, dtype=dtype, **extra
-        )
-    placed: Any = model.to(device)  # type: ignore[arg-type]
-    return placed.eval().requires_grad_(False), tokenizer
 
 
 class Engine:

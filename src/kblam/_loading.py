@@ -1,16 +1,61 @@
-"""Loading weights: quietly, and in the number format asked for."""
+"""Loading weights: from wherever they are, quietly, in the number format asked for."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
 
 import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
 
+from kblam._gguf import converted
 from kblam.errors import ConfigError
+from kblam.weights import resolve_base_model
 
-__all__ = ["as_dtype", "quiet_loading"]
+__all__ = ["as_dtype", "load_base_model", "load_tokenizer", "quiet_loading"]
+
+
+def load_base_model(
+    name: str | Path, *, device: torch.device, dtype: torch.dtype
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a decoder and its tokenizer from wherever its weights are.
+
+    Raises:
+        WeightsNotFoundError: They are nowhere to be found.
+    """
+    with quiet_loading():
+        source = _source_of(name)
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(**source, dtype=dtype)
+    placed: Any = model.to(device)  # type: ignore[arg-type]
+    return placed.eval().requires_grad_(False), tokenizer
+
+
+def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
+    """Load a decoder's tokenizer alone, as :func:`load_base_model` does."""
+    with quiet_loading():
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(**_source_of(name))
+    return tokenizer
+
+
+def _source_of(name: str | Path) -> dict[str, str]:
+    """What ``from_pretrained`` takes for a decoder: a folder, and where need be a GGUF file."""
+    location = resolve_base_model(name)
+    folder, file = location.path, location.gguf_file
+    if file is None:
+        return {"pretrained_model_name_or_path": folder}
+    if (copy := converted(Path(folder, file))) is not None:
+        return {"pretrained_model_name_or_path": str(copy)}
+    return {"pretrained_model_name_or_path": folder, "gguf_file": file}
 
 
 def as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
@@ -31,8 +76,6 @@ def as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Hide the progress bars and advice that loaders print: they tell nothing a user asked for."""
-    from transformers.utils import logging
-
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()

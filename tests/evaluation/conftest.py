@@ -7,13 +7,14 @@ from typing import Literal, NamedTuple
 import pytest
 import torch
 from tiny_kblam import WordEncoder, make_adapter, make_decoder, make_tokenizer
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from kblam import adapter as adapters
+from kblam._loading import load_tokenizer
 from kblam.config import KnowledgeConfig, SelectionConfig
 from kblam.decoder import KnowledgeAdapter, attention_layout
 from kblam.model import KBLaM
-from kblam.weights import resolve_base_model
+from kblam.weights import DEFAULT_BASE
 
 
 class Folders(NamedTuple):
@@ -31,9 +32,7 @@ def real_model() -> KBLaM:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     """A tiny random decoder with SmolLM2's tokenizer, and an untrained adapter for it."""
     torch.manual_seed(0)
-    found = resolve_base_model()
-    extra = {"gguf_file": found.gguf_file} if found.gguf_file else {}
-    tokenizer = AutoTokenizer.from_pretrained(found.path, **extra)
+    tokenizer = load_tokenizer(DEFAULT_BASE)
     shape = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,

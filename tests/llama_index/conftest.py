@@ -12,12 +12,13 @@ from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.graph_stores import SimpleGraphStore, SimplePropertyGraphStore
 from llama_index.core.instrumentation import get_dispatcher
 from llama_support import Recorder, add_to
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from kblam._loading import load_tokenizer
 from kblam.adapter import save_pretrained
 from kblam.config import KnowledgeConfig, SelectionConfig
 from kblam.decoder import KnowledgeAdapter, attention_layout
-from kblam.weights import DEFAULT_BASE, resolve_base_model
+from kblam.weights import DEFAULT_BASE
 from kblam_integrations.llama_index import KBLaMLLM
 
 FACTS = [
@@ -32,8 +33,7 @@ FACTS = [
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A random decoder with SmolLM2's tokenizer, and an untrained adapter that never refuses."""
-    location = resolve_base_model(DEFAULT_BASE)
-    tokenizer = AutoTokenizer.from_pretrained(location.path, gguf_file=location.gguf_file)
+    tokenizer = load_tokenizer(DEFAULT_BASE)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -320,6 +321,23 @@ def test_a_server_that_keeps_silent(driver: neo4j.Driver, server: ArcadeServer) 
             server.resume()
         assert said_by(store) == before
         assert not store.sync(source)
+
+
+def test_a_count_leaves_nobody_at_the_driver(
+    driver: neo4j.Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner may close it next, and Bolt connections are for one thread at a time."""
+    closed: list[bool] = []
+    close = neo4j.Session.close
+
+    def late(session: neo4j.Session) -> None:
+        time.sleep(0.2)
+        close(session)
+        closed.append(True)
+
+    monkeypatch.setattr(neo4j.Session, "close", late)
+    assert CypherSource(driver, database="facts").count() == 0
+    assert closed == [True]
 
 
 def test_a_server_that_cuts_is_noticed(

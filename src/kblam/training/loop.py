@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from kblam import adapter as adapters
 from kblam._digest import weights_digest
-from kblam._engine import Engine, load_base_model
+from kblam._engine import Engine
+from kblam._loading import load_base_model
 from kblam.config import DEFAULT_REFUSAL
 from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach, attention_layout
 from kblam.encoding import CachedEmbedder

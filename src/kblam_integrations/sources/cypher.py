@@ -142,7 +142,9 @@ class CypherSource:
             SourceError: As for :meth:`triples`.
         """
         with bolt_errors(self._server):
-            return sum(next(heard(self._counts, self._timeout)))
+            # To its end: until then the connection belongs to the thread that reads.
+            (counts,) = heard(self._counts, self._timeout)
+            return sum(counts)
 
     def _counts(self) -> Iterator[tuple[int, int]]:
         with self._transaction() as transaction:

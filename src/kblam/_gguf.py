@@ -1,0 +1,68 @@
+"""GGUF weights, converted once: opening them takes transformers half a minute, each time anew.
+
+Nearly all of it goes into the vocabulary, which its reader walks entry by entry, three times
+over; the same weights as safetensors open in a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+from huggingface_hub.constants import HF_HOME
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+__all__ = ["converted"]
+
+# Of a larger file the tensors take longer than the vocabulary, and the copy too much room.
+_LARGEST = 512 * 1024**2  # bytes
+
+
+def converted(file: Path) -> Path | None:
+    """Return a folder with the same weights as safetensors, in float32, and their tokenizer.
+
+    The first call writes it into the folder that ``KBLAM_CACHE`` names, else into ``kblam`` in
+    Hugging Face's own cache (``HF_HOME``): four bytes a parameter, 540 MB for the default model.
+    It is found by what the file holds, wherever that lies. ``KBLAM_CACHE=""`` keeps none.
+
+    Returns:
+        The folder, or None where there is none: the file is large, or the copy cannot be kept.
+    """
+    cache = os.environ.get("KBLAM_CACHE", f"{HF_HOME}/kblam")
+    if not cache or file.stat().st_size > _LARGEST:
+        return None
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    # Another version may read the same file otherwise.
+    folder = Path(cache).expanduser() / f"{digest[:32]}-transformers-{transformers.__version__}"
+    if not folder.is_dir():
+        try:
+            _convert(file, folder)
+        except OSError:
+            return None  # no room, or no right to write: the file itself can still be opened
+    return folder
+
+
+def _convert(file: Path, folder: Path) -> None:
+    """Write the folder as a whole or not at all; another process may be at it too."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".converting-", dir=folder.parent) as temporary:
+        fresh = Path(temporary) / "model"
+        source, name = str(file.parent), file.name
+        AutoTokenizer.from_pretrained(source, gguf_file=name).save_pretrained(fresh)
+        model = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+        if quantizer := getattr(model, "hf_quantizer", None):
+            # What it has read are ordinary weights, which it would not let be written.
+            quantizer.remove_quantization_config(model)
+        model.save_pretrained(fresh)
+        for written in fresh.iterdir():
+            with written.open("rb") as opened:
+                os.fsync(opened.fileno())
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else the other process was first
+                raise

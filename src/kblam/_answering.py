@@ -93,9 +93,47 @@ def answer(
                 if own.is_blind(0):
                     found = _refuse_unseen(engine, part, own)
                 else:
-                    found = Generation(engine, part, base, own).run()
+                    found = _answer_informed(engine, part, base, own)
                 answers.update(zip(rows, found, strict=True))
             return [answers[row] for row in range(len(views))]
+
+
+def _answer_informed(
+    engine: Engine, request: Request, base: KnowledgeBase, seen: SeenFacts
+) -> list[Answer]:
+    """Answer with facts, and as the base model does what is no question to them.
+
+    Whether the facts leave a question open is the calibrated estimate's to tell. A model that
+    has learned the words of a refusal writes them by itself too: nearly always, where the
+    estimate sees no reason, after general requests (docs/decisions/beside-general-prompts.md).
+    These it answers as if no facts were attached.
+    """
+    generation = Generation(engine, request, base, seen)
+    answers = generation.run()
+    if rows := generation.contradicted:
+        alone = replace(request, prompts=[request.prompts[row] for row in rows])
+        replies = Generation(engine, alone, None, None).run()
+        for row, reply in zip(rows, replies, strict=True):
+            answers[row] = _by_base(reply, answers[row])
+    return answers
+
+
+def _by_base(reply: Answer, refusal: Answer) -> Answer:
+    """The base model's reply, in place of a refusal that it took the time of."""
+    trace = refusal.attention
+    if trace is not None:
+        # The prompt looked at facts; the reply was read from none of them.
+        trace = replace(trace, tokens=(), by_token=trace.by_token[:0])
+    return replace(
+        refusal,
+        text=reply.text,
+        refused=False,
+        finish_reason=reply.finish_reason,
+        usage=reply.usage,
+        seconds=refusal.seconds + reply.seconds,
+        time_to_first_token=refusal.seconds + reply.time_to_first_token,
+        attention=trace,
+    )
 
 
 def _together(engine: Engine, seen: SeenFacts) -> list[list[int]]:

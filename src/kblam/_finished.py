@@ -12,17 +12,18 @@ import torch
 
 from kblam._engine import Engine
 from kblam._knowledge_base import SeenFacts
+from kblam._refusal_words import writes_refusal
 from kblam._request import Request
 from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer, AttentionTrace, Citation, ScoredFact, Usage
-from kblam.config import COPY_PARTS, DEFAULT_REFUSAL
+from kblam.config import COPY_PARTS
 from kblam.decoder import FactSession
 from kblam.decoder.copy_states import CopiedSpan
 from kblam.decoder.grounding import CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import cut_at_stop
 
-__all__ = ["AnswerMaker", "Timing", "writes_refusal"]
+__all__ = ["AnswerMaker", "Timing"]
 
 # Without copying nothing says which fact was read but selection itself.
 _CITE_ABOVE = 0.5
@@ -75,7 +76,7 @@ class AnswerMaker:
         """
         now = time.perf_counter()
         text, stopped = cut_at_stop(self._decode(ids), self._request.options.stop)
-        refused = self._refused(row) or (self._refuse is not None and writes_refusal(text))
+        refused = self.refuses(row) or (self._refuse is not None and writes_refusal(text))
         ended = stopped or (bool(ids) and ids[-1] in self._engine.end_tokens)
         reason: Literal["stop", "length", "refusal"] = "stop" if ended else "length"
         citations: tuple[Citation, ...] = ()
@@ -101,7 +102,8 @@ class AnswerMaker:
     def _row_of(self, row: int, total: int) -> int:
         return row * max(1, total // len(self._request.prompts))
 
-    def _refused(self, row: int) -> bool:
+    def refuses(self, row: int) -> bool:
+        """Whether a row was refused by the estimate, not by what the model wrote."""
         if self._refuse is None or self._refuse.probability is None:
             return False
         probability = self._refuse.probability
@@ -176,8 +178,3 @@ def _shifted(citation: Citation, by: int) -> Citation:
     if citation.start is None or citation.end is None or by == 0:
         return citation
     return Citation(citation.fact, citation.score, citation.start - by, citation.end - by)
-
-
-def writes_refusal(text: str) -> bool:
-    """Whether a trained model refuses in words: those that it was trained on, but for "I'm"."""
-    return text.strip().replace("I'm", "I am") == DEFAULT_REFUSAL

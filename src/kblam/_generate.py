@@ -47,6 +47,10 @@ class Generation:
         request: What to generate.
         base: The store, or None.
         seen: What each prompt may see of its facts, or None.
+
+    Attributes:
+        contradicted: The prompts whose answers refuse, in the model's own words, though the
+            estimate found them no reason to, once it has run.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Generation:
         self._copy: CopyProcessor | None = None
         self._refuse: RefusalProcessor | None = None
         self._session: FactSession | None = None
+        self.contradicted: list[int] = []
 
     @torch.no_grad()
     def run(self) -> list[Answer]:
@@ -114,10 +119,14 @@ class Generation:
                 self._copy,
                 self._refuse,
             )
-            return [
+            answers = [
                 made.answer(row, ids, tokens, timing)
                 for row, (ids, tokens) in enumerate(zip(texts, prompts.lengths, strict=True))
             ]
+            self.contradicted = [
+                row for row, given in enumerate(answers) if given.refused and not made.refuses(row)
+            ]
+            return answers
 
     def _enter(self, stack: ExitStack, prompts: PaddedPrompts) -> LogitsProcessorList:
         """Give the decoder its facts for the time of the generation."""

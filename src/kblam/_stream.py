@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol
 
+from kblam._refusal_words import may_become_refusal
 from kblam.answer import Answer
 from kblam.decoder.watch import cut_at_stop
 
@@ -130,4 +131,6 @@ def _certain(text: str, stop: tuple[str, ...]) -> str:
                 text = text[:-length]
                 break
     # Trailing white space is no part of an answer unless more follows.
-    return text.strip()
+    text = text.strip()
+    # A refusal may be told in other words, or taken back.
+    return "" if may_become_refusal(text) else text

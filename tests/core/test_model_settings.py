@@ -7,7 +7,6 @@ import threading
 import pytest
 from tiny_kblam import FACTS, WordEncoder, save_tiny
 
-from kblam._finished import writes_refusal
 from kblam.config import DEFAULT_REFUSAL, GenerationOptions
 from kblam.errors import ConfigError
 from kblam.knowledge import KnowledgeStore
@@ -135,10 +134,3 @@ def test_it_shows_what_it_is(rambling: KBLaM, folders) -> None:
     assert rambling.adapter_name == str(folders.adapter)
     rambling.detach()
     assert "no facts" in repr(rambling)
-
-
-def test_a_refusal_in_the_trained_words_is_one() -> None:
-    assert writes_refusal(f" {DEFAULT_REFUSAL}")
-    assert writes_refusal("I'm sorry, I cannot find relevant information in the knowledge base.")
-    assert not writes_refusal("I am sorry to hear that.")
-    assert not writes_refusal(f"{DEFAULT_REFUSAL} But it may be Paris.")

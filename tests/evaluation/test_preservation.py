@@ -117,10 +117,9 @@ def test_refusals_count(words_model: KBLaM, settings: PreservationConfig) -> Non
     assert all(record.reply == refusing.refusal for record in result.records)
 
 
-def test_a_refusal_that_is_written_counts_as_well(
+def test_a_refusal_that_the_forced_reply_does_not_show_counts_as_well(
     words_model: KBLaM, settings: PreservationConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The estimate lets the prompts pass, and then the model itself writes the sentence."""
     ask = KBLaM.ask
 
     def refuse(self: KBLaM, *args: Any, **kwargs: Any) -> Answer:
@@ -132,6 +131,23 @@ def test_a_refusal_that_is_written_counts_as_well(
     assert others
     assert all(record.refused and record.reply == words_model.refusal for record in others)
     assert result.refused == pytest.approx(len(others) / len(PROMPTS))
+
+
+def test_a_reply_that_is_the_bases_after_all_is_identical(
+    words_model: KBLaM, settings: PreservationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal that was about to be written is taken back, and the base replies."""
+    before = evaluate_preservation(settings, model=words_model, progress=False)
+    assert before.identical < 1.0
+    ask = KBLaM.ask
+    base = words_model.with_options().detach()
+    monkeypatch.setattr(KBLaM, "ask", lambda _, *given, **named: ask(base, *given, **named))
+    after = evaluate_preservation(settings, model=words_model, progress=False)
+    assert after.identical == after.common_prefix == 1.0
+    assert after.refused == 0.0
+    assert all(record.reply == record.base_reply for record in after.records)
+    # What facts do to the forced reply is told all the same.
+    assert after.kl_per_token == pytest.approx(before.kl_per_token)
 
 
 def test_copying_counts(

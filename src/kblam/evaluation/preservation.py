@@ -178,10 +178,12 @@ def _compare(
         if refused:
             reply = informed.refusal
         elif common < len(follower.agrees[row]):
-            # Somewhere it would have gone another way: which, a reader will want to know. It may
-            # refuse too, in words that the estimate had no part in.
+            # Somewhere it would have gone another way: which, a reader will want to know. Or a
+            # refusal that it was about to write was taken back: then the reply is the base's.
             own = informed.ask(prompt.messages, options)
             refused, reply = own.refused, own.text
+            if reply == plain[row].text:
+                common = len(follower.agrees[row])
         records.append(
             PreservationRecord(
                 index=prompt.index,

@@ -14,7 +14,10 @@ from pathlib import Path
 import torch
 import transformers
 from huggingface_hub.constants import HF_HOME
+from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from kblam._quiet import quiet_loading
 
 __all__ = ["converted"]
 
@@ -49,15 +52,22 @@ def converted(file: Path) -> Path | None:
 def _convert(file: Path, folder: Path) -> None:
     """Write the folder as a whole or not at all; another process may be at it too."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".converting-", dir=folder.parent) as temporary:
+    with (
+        tempfile.TemporaryDirectory(prefix=".converting-", dir=folder.parent) as temporary,
+        tqdm(total=3, desc="Converting the weights, once", unit=" parts") as bar,
+        quiet_loading(),
+    ):
         fresh = Path(temporary) / "model"
         source, name = str(file.parent), file.name
         AutoTokenizer.from_pretrained(source, gguf_file=name).save_pretrained(fresh)
+        bar.update()
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+        bar.update()
         if quantizer := getattr(model, "hf_quantizer", None):
             # What it has read are ordinary weights, which it would not let be written.
             quantizer.remove_quantization_config(model)
         model.save_pretrained(fresh)
+        bar.update()
         for written in fresh.iterdir():
             with written.open("rb") as opened:
                 os.fsync(opened.fileno())

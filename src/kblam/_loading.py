@@ -1,10 +1,7 @@
-"""Loading weights: from wherever they are, quietly, in the number format asked for."""
+"""Loading a decoder: from wherever its weights are, in the number format asked for."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +12,13 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
 
 from kblam._gguf import converted
+from kblam._quiet import quiet_loading
 from kblam.errors import ConfigError
 from kblam.weights import resolve_base_model
 
-__all__ = ["as_dtype", "load_base_model", "load_tokenizer", "quiet_loading"]
+__all__ = ["as_dtype", "load_base_model", "load_tokenizer"]
 
 
 def load_base_model(
@@ -32,8 +29,8 @@ def load_base_model(
     Raises:
         WeightsNotFoundError: They are nowhere to be found.
     """
+    source = _source_of(name)
     with quiet_loading():
-        source = _source_of(name)
         tokenizer = AutoTokenizer.from_pretrained(**source)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(**source, dtype=dtype)
     placed: Any = model.to(device)  # type: ignore[arg-type]
@@ -42,8 +39,9 @@ def load_base_model(
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     """Load a decoder's tokenizer alone, as :func:`load_base_model` does."""
+    source = _source_of(name)
     with quiet_loading():
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(**_source_of(name))
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(**source)
     return tokenizer
 
 
@@ -71,19 +69,3 @@ def as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
         "Expected a floating-point number format such as 'bfloat16', 'float16' or 'float32' as "
         f"dtype, got {dtype!r}. None takes the one that suits the device."
     )
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Hide the progress bars and advice that loaders print: they tell nothing a user asked for."""
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        # The GGUF reader's bar heeds no setting. Errors are raised, not printed.
-        with redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kblam import _gguf
 from kblam._gguf import converted
-from kblam._loading import load_base_model, load_tokenizer, quiet_loading
+from kblam._loading import load_base_model, load_tokenizer
+from kblam._quiet import quiet_loading
 from kblam.weights import DEFAULT_BASE, resolve_base_model
 
 TEXTS = [

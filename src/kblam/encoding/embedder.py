@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kblam._loading import quiet_loading
+from kblam._quiet import quiet_loading
 from kblam.encoding._sentences import Precision, sentences
 from kblam.errors import ConfigError
 from kblam.knowledge.protocols import TextEmbedder

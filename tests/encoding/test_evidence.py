@@ -50,6 +50,29 @@ def test_how_much_of_a_name_is_there(
     assert named(question, entity) == pytest.approx([share, whole, 0.0, 0.0])
 
 
+@pytest.mark.parametrize(
+    ("question", "shares"),
+    [
+        ("When was George H. W. Bush born?", [[1.0, 1.0], [0.0, 0.0], [0.5, 0.0]]),
+        ("When was George W. Bush born?", [[0.75, 0.0], [1.0, 1.0], [0.5, 0.0]]),
+        ("Did George W. Bush follow George H. W. Bush?", [[1.0, 1.0], [1.0, 1.0], [0.5, 0.0]]),
+        # Nobody stands there whole: the name may be put another way round.
+        ("When was Bush, George H. W., born?", [[1.0, 0.0], [1.0, 0.0], [0.5, 0.0]]),
+    ],
+)
+def test_words_of_a_longer_name_name_no_shorter_one(
+    question: str, shares: list[list[float]]
+) -> None:
+    facts = [
+        Triple(entity, "birth year", "x")
+        for entity in ("George H. W. Bush", "George W. Bush", "Kate Bush")
+    ]
+    now = read_evidence([question], [""], [facts], WordEncoder()).named[0].tolist()
+    assert [row[:2] for row in now] == [pytest.approx(share) for share in shares]
+    earlier = read_evidence(["When?"], [question], [facts], WordEncoder()).named[0].tolist()
+    assert [row[2:] for row in earlier] == [pytest.approx(share) for share in shares]
+
+
 def excess(question: str, entity: str, property: str = "office", before: str = "") -> list[float]:
     fact = Triple(entity, property, "x")
     return read_evidence([question], [before], [[fact]], WordEncoder()).excess[0, 0].tolist()

@@ -147,6 +147,7 @@ def read_evidence(
                 # "The CEO Ann Lee" has a word of the property's, which is none of the name's.
                 known = {*WORD.findall(name), *WORD.findall(folded(fact.property_text))}
                 excess[row, place] = asked.excess(known), context.excess(known)
+        _leave_out_shorter_names(candidates, named[row])
         bare.append(without_names(question, _mentioned(candidates, named[row])))
         texts = [fact.property_text if fact is not None else "" for fact in candidates]
         properties += texts + [""] * (width - len(texts))
@@ -158,6 +159,24 @@ def read_evidence(
         torch.from_numpy(embedded[: len(bare)]),
         torch.from_numpy(embedded[len(bare) :]).view(len(bare), width, size),
     )
+
+
+def _leave_out_shorter_names(facts: Sequence[Triple | None], named: np.ndarray) -> None:
+    """Where "George H. W. Bush" stands whole, its words are no mention of George W. Bush.
+
+    Args:
+        facts: k facts.
+        named: What :class:`Evidence` has of one question, (k, NUM_NAMED); changed in place.
+    """
+    for share, whole in ((0, 1), (2, 3)):  # the question, and the one before it
+        longer = {_words(facts[place]) for place in np.flatnonzero(named[:, whole] == 1.0).tolist()}
+        for place in np.flatnonzero((named[:, share] == 1.0) & (named[:, whole] == 0.0)).tolist():
+            if any(_words(facts[place]) < words for words in longer):
+                named[place, share] = 0.0
+
+
+def _words(fact: Triple | None) -> frozenset[str]:
+    return frozenset(WORD.findall(folded(fact.entity_text)) if fact is not None else ())
 
 
 def _mentioned(facts: Sequence[Triple | None], named: np.ndarray) -> list[str]:

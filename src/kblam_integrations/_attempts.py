@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kblam.config import DEFAULT_REFUSAL, GenerationOptions
+from kblam.config import GenerationOptions
 from kblam.constraint import OutputConstraint
 from kblam.errors import ConfigError
 from kblam.model import KBLaM
@@ -22,7 +22,6 @@ __all__ = [
     "OfferedTools",
     "has_results",
     "held_to",
-    "may_be_refusal",
     "tool_choice_of",
 ]
 
@@ -86,11 +85,6 @@ def has_results(messages: Sequence[Mapping[str, Any]]) -> bool:
         if message["role"] in ("tool", "user"):
             return bool(message["role"] == "tool")
     return False
-
-
-def may_be_refusal(text: str) -> bool:
-    """Whether an unfinished answer may become a refusal in the words that models are taught."""
-    return DEFAULT_REFUSAL.startswith(text.strip())
 
 
 def tool_choice_of(choice: Any, names: Sequence[str]) -> str | None:

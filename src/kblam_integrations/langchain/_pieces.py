@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from langchain_core.outputs import ChatGenerationChunk
 
-from kblam_integrations._attempts import Attempt, may_be_refusal
+from kblam_integrations._attempts import Attempt
 from kblam_integrations.langchain._request import Reply, Request
 from kblam_integrations.langchain._results import call_chunk, new_call_id, text_chunk
 
@@ -51,8 +51,6 @@ class Pieces:
         if self._calling:
             yield from self._call(len(self._text.rstrip("}")))
             return
-        if self._with_tools and may_be_refusal(self._text):
-            return  # A tool is called instead.
         maybe = _MAYBE_CALL.search(self._text) if self._with_tools else None
         end = len(self._text) if maybe is None else maybe.start()
         # White space before a call is no part of the text.

@@ -16,7 +16,7 @@ from kblam.constraint import OutputConstraint
 from kblam.knowledge import View
 from kblam.model import KBLaM
 from kblam.tools import CALL_MARKERS, ToolCall, parse_tool_calls
-from kblam_integrations._attempts import Attempt, OfferedTools, has_results, held_to, may_be_refusal
+from kblam_integrations._attempts import Attempt, OfferedTools, has_results, held_to
 from kblam_integrations._leaving import Leaving
 
 __all__ = ["Asked", "Piece", "Tools", "pieces_of"]
@@ -166,8 +166,8 @@ def _joined(before: Answer, answer: Answer) -> Answer:
 
 
 def _certain(text: str) -> str:
-    """What of an unfinished text is neither a call nor a refusal, which a call may follow."""
-    if text.startswith(_BEGINNINGS) or may_be_refusal(text):
+    """What of an unfinished text is no call."""
+    if text.startswith(_BEGINNINGS):
         return ""
     for marker in CALL_MARKERS:
         found = text.find(marker)

@@ -103,10 +103,10 @@ def _answer_informed(
 ) -> list[Answer]:
     """Answer with facts, and as the base model does what is no question to them.
 
-    Whether the facts leave a question open is the calibrated estimate's to tell. A model that
-    has learned the words of a refusal writes them by itself too: nearly always, where the
-    estimate sees no reason, after general requests (docs/decisions/beside-general-prompts.md).
-    These it answers as if no facts were attached.
+    A model that has learned the words of a refusal writes them by itself too. Where the
+    calibrated estimate sees no reason to refuse and nothing is named that a fact could be about,
+    that is a general request (docs/decisions/beside-general-prompts.md): it is answered as if no
+    facts were attached.
     """
     generation = Generation(engine, request, base, seen)
     answers = generation.run()

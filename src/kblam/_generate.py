@@ -30,7 +30,12 @@ from kblam.decoder.constrain import ConstraintProcessor
 from kblam.decoder.grounding import CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.watch import GenerationWatch
-from kblam.encoding import CachedEmbedder, encode_or_zero, guessed_without_name
+from kblam.encoding import (
+    CachedEmbedder,
+    encode_or_zero,
+    guessed_without_name,
+    names_something,
+)
 
 __all__ = ["Generation"]
 
@@ -49,8 +54,8 @@ class Generation:
         seen: What each prompt may see of its facts, or None.
 
     Attributes:
-        contradicted: The prompts whose answers refuse, in the model's own words, though the
-            estimate found them no reason to, once it has run.
+        contradicted: The prompts whose answers refuse in the model's own words, though they name
+            nothing and the estimate found no reason to, once it has run.
     """
 
     def __init__(
@@ -124,9 +129,16 @@ class Generation:
                 for row, (ids, tokens) in enumerate(zip(texts, prompts.lengths, strict=True))
             ]
             self.contradicted = [
-                row for row, given in enumerate(answers) if given.refused and not made.refuses(row)
+                row
+                for row, given in enumerate(answers)
+                if given.refused and not made.refuses(row) and not self._names_something(row)
             ]
             return answers
+
+    def _names_something(self, row: int) -> bool:
+        """Whether a prompt, or what was asked before, may be about a fact after all."""
+        facts = self._facts.found[row] if self._facts.found else []
+        return any(names_something(text, facts) for text in (self._asked[row], self._before[row]))
 
     def _enter(self, stack: ExitStack, prompts: PaddedPrompts) -> LogitsProcessorList:
         """Give the decoder its facts for the time of the generation."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_kblam import WordEncoder
 
-from kblam.encoding import read_evidence
+from kblam.encoding import names_something, read_evidence
 from kblam.encoding.evidence import without_names
 from kblam.knowledge import Triple
 
@@ -71,6 +71,23 @@ def test_words_of_a_longer_name_name_no_shorter_one(
     assert [row[:2] for row in now] == [pytest.approx(share) for share in shares]
     earlier = read_evidence(["When?"], [question], [facts], WordEncoder()).named[0].tolist()
     assert [row[2:] for row in earlier] == [pytest.approx(share) for share in shares]
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("Who leads Aurora?", True),
+        ("what is the budget of the iron man?", True),  # a fact's
+        ("What is the weather in Paris?", True),
+        ("Which is heavier, a kilo of feathers or a kilo of iron?", False),
+        ("I cannot fall asleep. Do I need help?", False),
+        ('Make this friendlier: "Your form is incomplete. Fill it in again."', False),
+        ("", False),
+    ],
+)
+def test_whether_anything_is_named(question: str, names: bool) -> None:
+    facts = [Triple("Iron Man", "archnemesis", "x"), None]
+    assert names_something(question, facts) is names
 
 
 def excess(question: str, entity: str, property: str = "office", before: str = "") -> list[float]:

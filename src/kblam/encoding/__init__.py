@@ -12,6 +12,7 @@ from kblam.encoding.evidence import (
     Evidence,
     encode_or_zero,
     guessed_without_name,
+    names_something,
     read_evidence,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "as_embedder",
     "encode_or_zero",
     "guessed_without_name",
+    "names_something",
     "read_evidence",
 ]

@@ -25,6 +25,7 @@ __all__ = [
     "Evidence",
     "encode_or_zero",
     "guessed_without_name",
+    "names_something",
     "read_evidence",
     "without_names",
 ]
@@ -32,6 +33,8 @@ __all__ = [
 NUM_NAMED = 4
 NUM_EXCESS = 2
 _SPACES = re.compile(r"\s+")
+# A capital inside a sentence, of more than an initial or "I".
+_CAPITAL = re.compile(r"(?<=[a-z0-9,;] )[A-Z][^\W_]")
 # Of the words of a name that must be there for them to be taken for the name.
 _ENOUGH = 0.5
 
@@ -116,6 +119,19 @@ def guessed_without_name(question: str) -> str:
         if names and len(run) > len(best):
             best = run
     return without_names(question, [best])
+
+
+def names_something(question: str, facts: Sequence[Triple | None]) -> bool:
+    """Whether a question names one of some facts' entities, or whatever capitals show.
+
+    Args:
+        question: The text.
+        facts: Those that it may be about; None where there is none.
+    """
+    if _CAPITAL.search(question):
+        return True
+    asked = AskedNames(question)
+    return any(asked.has(folded(f.entity_text))[0] == 1.0 for f in facts if f is not None)
 
 
 def read_evidence(

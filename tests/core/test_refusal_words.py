@@ -20,7 +20,7 @@ from kblam.model import KBLaM
 QUESTION = "What is the office of Project Heron?"
 GENERAL = "say something nice"
 ROOM = GenerationOptions(max_new_tokens=120)
-INFORMAL = DEFAULT_REFUSAL.replace("I am", "I'm")
+INFORMAL = "I'm sorry, I cannot find relevant information in the knowledge base."
 
 Refusing = Callable[..., AbstractContextManager[None]]
 

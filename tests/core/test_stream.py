@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kblam._stream import AnswerStream
+from kblam._stream import AnswerStream, _certain
 from kblam.answer import Answer, Usage
-from kblam.config import GenerationOptions
+from kblam.config import DEFAULT_REFUSAL, GenerationOptions
 from kblam.decoder.watch import cut_at_stop
 from kblam.model import KBLaM
 
@@ -106,6 +106,18 @@ def test_errors_are_raised_where_the_pieces_are_taken() -> None:
     assert list(stream) == []
     with pytest.raises(RuntimeError):
         _ = stream.answer
+
+
+@pytest.mark.parametrize(
+    ("text", "certain"),
+    [
+        (DEFAULT_REFUSAL[:7], ""),
+        (f"{DEFAULT_REFUSAL} ", ""),
+        (f"{DEFAULT_REFUSAL} But", f"{DEFAULT_REFUSAL} But"),
+    ],
+)
+def test_what_may_become_a_refusal_is_held_back(text: str, certain: str) -> None:
+    assert _certain(text, ()) == certain
 
 
 def test_closing_tells_the_generation() -> None:

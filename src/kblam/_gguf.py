@@ -7,6 +7,7 @@ over; the same weights as safetensors open in a second.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -20,6 +21,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from kblam._quiet import quiet_loading
 
 __all__ = ["converted"]
+
+_log = logging.getLogger(__name__)
 
 # Of a larger file the tensors take longer than the vocabulary, and the copy too much room.
 _LARGEST = 512 * 1024**2  # bytes
@@ -44,8 +47,16 @@ def converted(file: Path) -> Path | None:
     if not folder.is_dir():
         try:
             _convert(file, folder)
-        except OSError:
-            return None  # no room, or no right to write: the file itself can still be opened
+        except OSError as error:
+            # No room, or no right to write: the file itself can still be opened.
+            _log.warning(
+                "Kept no copy of the weights in %s (%s): each start reads %s anew, which takes "
+                "half a minute. KBLAM_CACHE names another folder.",
+                cache,
+                error,
+                file.name,
+            )
+            return None
     return folder
 
 

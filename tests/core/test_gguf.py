@@ -104,9 +104,11 @@ class TestCopies:
         assert converted(self.file) is None
         assert not self.cache.exists()
 
-    def test_none_where_nothing_can_be_written(self) -> None:
+    def test_none_where_nothing_can_be_written(self, caplog: pytest.LogCaptureFixture) -> None:
         self.cache.write_text("a file where the folder should be")
         assert converted(self.file) is None
+        assert "KBLAM_CACHE" in caplog.text
+        assert str(self.cache) in caplog.text
 
     def test_whole_or_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: object) -> None:

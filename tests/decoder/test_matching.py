@@ -30,11 +30,15 @@ def adapter(model: PreTrainedModel) -> KnowledgeAdapter:
 
 
 class Told:
-    """Evidence for one fact: its name stands in the question; and whose name lacks something."""
+    """Evidence for one fact: its name stands in the question; and whose name lacks something.
 
-    def __init__(self, fact: int, excess_of: int = -1) -> None:
+    All properties are verbs, or none is.
+    """
+
+    def __init__(self, fact: int, excess_of: int = -1, *, verbs: bool = False) -> None:
         self.fact = fact
         self.excess_of = excess_of
+        self.verbs = verbs
         self.seen: list[tuple[list[list[int]], list[list[bool]]]] = []
 
     def __call__(self, index: Tensor, visible: Tensor) -> Evidence:
@@ -46,7 +50,8 @@ class Told:
         table = torch.nn.functional.normalize(torch.randn(50, 12, generator=generator), dim=-1)
         excess = torch.zeros(*index.shape, 2)
         excess[..., 0] = (index == self.excess_of).float()
-        return Evidence(named, excess, table[:1].expand(len(index), -1), table[index])
+        verbs = torch.full(index.shape, self.verbs)
+        return Evidence(named, excess, table[:1].expand(len(index), -1), table[index], verbs)
 
 
 def run(
@@ -97,6 +102,29 @@ def test_a_fact_whose_name_lacks_something_comes_later(model) -> None:
     torch.testing.assert_close(after.judged[0, -1], before.judged[0, place] - 40.0)
 
 
+def test_a_verb_is_judged_together_with_its_value(model) -> None:
+    adapter = make_adapter(model, matching=True)
+    adapter.match.direct[4] = 30.0  # how near the property is to the question decides
+    facts = with_query(make_facts(9))
+    turned = dataclasses.replace(facts, values=facts.values.roll(1, dims=-1))
+
+    def judged(facts: FactInput, *, verbs: bool) -> Tensor:
+        told = Told(-1, verbs=verbs)
+        _, selection, _ = run(model, adapter, dataclasses.replace(facts, evidence=told))
+        return selection.judged.gather(1, selection.index.argsort())  # by fact, not by rank
+
+    noun, verb = judged(facts, verbs=False), judged(facts, verbs=True)
+    assert torch.equal(judged(turned, verbs=False), noun)
+    assert not torch.allclose(judged(turned, verbs=True), verb)
+    # The nearer the value is to what is asked, the more the fact is asked for.
+    asked = Told(-1)(torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1)).question[0]
+    apt = dataclasses.replace(facts, values=asked.expand_as(facts.values))
+    assert (judged(apt, verbs=True) > noun).all()
+    # A value that says nothing of what is asked takes nothing from a verb that says it all.
+    foreign = dataclasses.replace(facts, values=-asked.expand_as(facts.values))
+    assert torch.equal(judged(foreign, verbs=True), noun)
+
+
 def test_refusal_is_told_how_much_the_best_fact_is_asked_for(model, adapter) -> None:
     facts = with_query(make_facts(9))
     _, selection, features = run(model, adapter, dataclasses.replace(facts, evidence=Told(3)))
@@ -121,7 +149,7 @@ def test_the_order_of_facts_does_not_matter(model, adapter) -> None:
     facts = with_query(make_facts(9))
     order = torch.randperm(9, generator=torch.Generator().manual_seed(5))
     place = order.argsort()
-    told = Told(3)
+    told = Told(3, verbs=True)
 
     def moved(index: Tensor, visible: Tensor) -> Evidence:
         return told(order[index], visible)
@@ -143,7 +171,7 @@ def test_hidden_facts_leave_no_trace(model, adapter) -> None:
     facts = with_query(make_facts(9))
     mask = torch.zeros(2, 9, dtype=torch.bool)
     mask[:, [1, 4]] = True
-    hidden = Told(0)
+    hidden = Told(0, verbs=True)
     logits, selection, _ = run(
         model, adapter, dataclasses.replace(facts, mask=mask, evidence=hidden)
     )
@@ -159,7 +187,9 @@ def test_hidden_facts_leave_no_trace(model, adapter) -> None:
             facts,
             keys=facts.keys[[1, 4]],
             values=facts.values[[1, 4]],
-            evidence=lambda index, visible: Told(0)(torch.tensor([1, 4])[index], visible),
+            evidence=lambda index, visible: Told(0, verbs=True)(
+                torch.tensor([1, 4])[index], visible
+            ),
         ),
     )
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)

@@ -188,3 +188,10 @@ def test_any_text_will_do(question: str, entity: str) -> None:
     assert ((found.named >= 0.0) & (found.named <= 1.0)).all()
     assert ((found.excess >= 0.0) & (found.excess <= 1.0)).all()
     assert torch.equal(found.repeat(3).question, found.question.expand(3, -1))
+
+
+def test_verbs_are_told_from_nouns() -> None:
+    facts = [Triple("Oslo", name, "Norway") for name in ("country", "LOCATED_IN", "part of")]
+    evidence = read_evidence(["Where is Oslo?"], [""], [[*facts, None]], WordEncoder())
+    assert evidence.verbs.tolist() == [[False, True, True, False]]
+    assert evidence.repeat(2).verbs.tolist() == evidence.verbs.tolist() * 2

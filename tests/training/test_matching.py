@@ -13,7 +13,7 @@ from kblam._engine import Engine
 from kblam.config import COPY_PARTS
 from kblam.decoder.selection_heads import MatchHead
 from kblam.encoding import CachedEmbedder, Evidence, as_embedder
-from kblam.training.data import generate_askings
+from kblam.training.data import generate_askings, is_verb
 from kblam.training.data.world import relations_by_kind
 from kblam.training.matching import MatchingPairs, build_pairs, matching_loss, train_matching
 
@@ -57,6 +57,7 @@ def judged(
     *,
     named: tuple[float, float] = (1.0, 1.0),
     excess: float = 0.0,
+    values: list[str] | None = None,
 ) -> list[float]:
     """The scores of properties of an entity that is named, as far as said."""
     words = torch.tensor([*named, 0.0, 0.0]).expand(1, len(names), 4)
@@ -65,9 +66,13 @@ def judged(
         torch.tensor([excess, 0.0]).expand(1, len(names), 2),
         torch.from_numpy(encoder.encode([question])),
         torch.from_numpy(encoder.encode(names))[None],
+        torch.tensor([[is_verb(name) for name in names]]),
     )
+    told = torch.zeros_like(evidence.properties)
+    if values is not None:
+        told = torch.from_numpy(encoder.encode(values))[None]
     with torch.no_grad():
-        return match.eval()(evidence, torch.full((1, len(names)), 0.9))[0].tolist()
+        return match.eval()(evidence, torch.full((1, len(names)), 0.9), told)[0].tolist()
 
 
 class TestAskings:
@@ -97,6 +102,12 @@ class TestAskings:
         assert held
         assert not held & stored.keys()
 
+    def test_every_relation_has_values_to_show(self) -> None:
+        _, stored = generate_askings(0, 12)
+        assert all(forms.names and forms.values for forms in stored.values())
+        assert len(stored["person/mother"].values) == 12
+        assert generate_askings(0, 12)[1] == stored != generate_askings(1, 12)[1]
+
     def test_equal_seeds_ask_alike(self) -> None:
         assert generate_askings(3, 3)[0] == generate_askings(3, 3)[0]
         assert generate_askings(3, 3)[0] != generate_askings(4, 3)[0]
@@ -106,8 +117,10 @@ class TestMatching:
     def test_the_first_property_drawn_is_the_one_asked_for(
         self, pairs: MatchingPairs, encoder: CachedEmbedder
     ) -> None:
-        questions, properties = pairs.draw(400, np.random.default_rng(0))
+        questions, properties, verbs, values = pairs.draw(400, np.random.default_rng(0))
         assert questions.shape == (400, encoder.dimension)
+        assert properties.shape == values.shape == (*verbs.shape, encoder.dimension)
+        assert 0.05 < verbs.float().mean() < 0.4
         nearness = (questions[:, None] @ properties.mT)[:, 0]
         assert (nearness[:, 0] > nearness[:, 1:].mean(1)).float().mean() > 0.9
 
@@ -123,6 +136,18 @@ class TestMatching:
         assert mother > 0 > max(father, language)
         mother, father, language = judged(match, encoder, "Who is's dad?", names)
         assert father > 0 > max(mother, language)
+
+    def test_what_a_verb_tells_of_shows_what_it_tells(
+        self, encoder: CachedEmbedder, taught
+    ) -> None:
+        match, _ = taught
+        asked, verbs = "In which country is?", ["part of", "part of"]
+        country, person = judged(match, encoder, asked, verbs, values=["Norway", "Ann Lee"])
+        assert country > person + 1.0
+        # A noun says it by itself.
+        nouns = ["country", "country"]
+        first, second = judged(match, encoder, asked, nouns, values=["Norway", "Ann Lee"])
+        assert first == pytest.approx(second)
 
     def test_nor_is_the_mother_of_somebody_else(self, encoder: CachedEmbedder, taught) -> None:
         match, _ = taught

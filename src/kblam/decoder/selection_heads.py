@@ -78,12 +78,18 @@ class SelectionHead(nn.Module):
 class MatchHead(nn.Module):
     """Judges whether a selected fact is the one asked for, by the words of the question.
 
+    The property tells which of an entity's facts it is. A verb alone often does not (``part of``),
+    but with its value ("part of Asia"). So a verb is judged alone and together with the value, by
+    a sum of their embeddings, and the better score counts.
+
     Args:
         config: The adapter's shape.
     """
 
     _WIDTH = 192
     _DROPOUT = 0.2
+    # Of the value beside a verb (docs/decisions/names-and-properties.md).
+    _VALUE_WEIGHT = 0.5
 
     def __init__(self, config: KnowledgeConfig) -> None:
         super().__init__()
@@ -96,17 +102,25 @@ class MatchHead(nn.Module):
         self.excess_inner = nn.Parameter(torch.zeros(self._WIDTH, NUM_EXCESS))
         self.excess_direct = nn.Parameter(torch.zeros(NUM_EXCESS))
 
-    def forward(self, evidence: Evidence, similarity: Tensor) -> Tensor:
+    def forward(self, evidence: Evidence, similarity: Tensor, values: Tensor) -> Tensor:
         """Score the facts; the scores are added to selection's.
 
         Args:
             evidence: Of B questions and k facts.
             similarity: The encoder's cosine similarity of question and key, (B, k).
+            values: The facts' values, embedded, (B, k, E); zero where there is nothing to see.
 
         Returns:
             (B, k), float32.
         """
-        asked, told = evidence.question[:, None].float(), evidence.properties.float()
+        told = evidence.properties.float()
+        alone = self._judge(evidence, similarity, told)
+        phrases = F.normalize(told + self._VALUE_WEIGHT * values.float(), dim=-1)
+        together = self._judge(evidence, similarity, phrases)
+        return torch.where(evidence.verbs, torch.maximum(alone, together), alone)
+
+    def _judge(self, evidence: Evidence, similarity: Tensor, told: Tensor) -> Tensor:
+        asked = evidence.question[:, None].float()
         size = asked.shape[-1]
         # Numbers of unit vectors are about 1 / sqrt(E): brought to about 1 each.
         pairs = torch.cat([asked * told * size, (asked - told) * size**0.5], dim=-1)

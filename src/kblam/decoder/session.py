@@ -109,17 +109,17 @@ class FactSession:
         similarity = torch.zeros_like(scores)
         if encoded is not None:
             similarity = (chosen.float() @ encoded.float().unsqueeze(-1)).squeeze(-1)
+        told = as_tensor(gather_facts(_for_rows(self.facts.values, batch), index))
+        told = _seen(told, visible)
         judged = torch.zeros_like(scores)
         if self.adapter.match is not None and self.facts.evidence is not None:
             evidence = self.facts.evidence(index, visible)
-            judged = self.adapter.match(evidence, similarity).masked_fill(~visible, 0.0)
+            judged = self.adapter.match(evidence, similarity, told).masked_fill(~visible, 0.0)
             scores, order = (scores + judged).sort(dim=1, descending=True, stable=True)
             index, visible = index.gather(1, order), visible.gather(1, order)
             similarity, judged = similarity.gather(1, order), judged.gather(1, order)
-            chosen = gather_facts(chosen, order)
-        self.keys = chosen
-        values = gather_facts(_for_rows(self.facts.values, batch), index)
-        self.values = _seen(as_tensor(values), visible)
+            chosen, told = gather_facts(chosen, order), gather_facts(told, order)
+        self.keys, self.values = chosen, told
         self.mask = visible
         total = torch.cat([scores, none[:, None]], dim=1).log_softmax(-1)
         self.selection = Selection(index, visible, total[:, :-1], total[:, -1], similarity, judged)

@@ -50,12 +50,14 @@ class Evidence:
             question before it; from 0 to 1, (B, k, NUM_EXCESS).
         question: The question without the names, embedded, (B, E).
         properties: The facts' properties, embedded, (B, k, E).
+        verbs: True where the property is a verb, (B, k).
     """
 
     named: Tensor
     excess: Tensor
     question: Tensor
     properties: Tensor
+    verbs: Tensor
 
     def repeat(self, times: int) -> Evidence:
         """Every row so many times, for beams or several answers to a question."""
@@ -66,6 +68,7 @@ class Evidence:
             self.excess.repeat_interleave(times, 0),
             self.question.repeat_interleave(times, 0),
             self.properties.repeat_interleave(times, 0),
+            self.verbs.repeat_interleave(times, 0),
         )
 
     def to(self, device: torch.device) -> Evidence:
@@ -75,6 +78,7 @@ class Evidence:
             self.excess.to(device),
             self.question.to(device),
             self.properties.to(device),
+            self.verbs.to(device),
         )
 
 
@@ -151,6 +155,7 @@ def read_evidence(
     width = max(map(len, facts))
     named = np.zeros((len(questions), width, NUM_NAMED), dtype=np.float32)
     excess = np.zeros((len(questions), width, NUM_EXCESS), dtype=np.float32)
+    verbs = torch.zeros(len(questions), width, dtype=torch.bool)
     bare, properties = [], []
     for row, (question, earlier, candidates) in enumerate(
         zip(questions, before, facts, strict=True)
@@ -163,6 +168,7 @@ def read_evidence(
                 # "The CEO Ann Lee" has a word of the property's, which is none of the name's.
                 known = {*WORD.findall(name), *WORD.findall(folded(fact.property_text))}
                 excess[row, place] = asked.excess(known), context.excess(known)
+                verbs[row, place] = fact.verb_text is not None
         _leave_out_shorter_names(candidates, named[row])
         bare.append(without_names(question, _mentioned(candidates, named[row])))
         texts = [fact.property_text if fact is not None else "" for fact in candidates]
@@ -174,6 +180,7 @@ def read_evidence(
         torch.from_numpy(excess),
         torch.from_numpy(embedded[: len(bare)]),
         torch.from_numpy(embedded[len(bare) :]).view(len(bare), width, size),
+        verbs,
     )
 
 

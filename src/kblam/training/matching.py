@@ -5,7 +5,8 @@ question at a time: too rarely for the judgement to learn that a mother is no fa
 needs an entity, so pairs of questions without their names and of properties are shown by
 themselves, some hundred times as many for the same work. Beside them stand strangers, the right
 property of somebody else, who is not named or only in part: that judgement lives in the same
-numbers.
+numbers. Every fact has a value of its relation, and now and then a verb that leaves open what it
+tells.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from kblam.decoder.selection_heads import MatchHead
 from kblam.encoding.evidence import NUM_EXCESS, NUM_NAMED, Evidence, without_names
 from kblam.knowledge import TextEmbedder, verbalise
 from kblam.training.corpus import cached_embeddings, embed
-from kblam.training.data import Asking, generate_askings
+from kblam.training.data import Asking, generate_askings, is_verb
 
 __all__ = ["MatchingPairs", "build_pairs", "matching_loss", "train_matching"]
 
@@ -45,6 +46,12 @@ _SIMILARITY = (0.5, 0.97)
 # Of another entity, whose property is the right one.
 _STRANGERS = 3
 _STRANGE_SIMILARITY = (0.2, 0.9)
+# Verbs that leave open what they tell, and how often one stands for any other property.
+_VAGUE = (
+    "related to", "linked to", "associated with", "belongs to", "connected with", "includes",
+    "goes with", "consists of", "stands for",
+)  # fmt: skip
+_VAGUE_SHARE = 0.1
 
 
 class MatchingPairs:
@@ -53,8 +60,10 @@ class MatchingPairs:
     Args:
         askings: N questions, the relations they ask for, and those that tell of it.
         questions: Embedded, (N, E).
-        names: Of P stored properties, the relation and the text.
+        names: Of P stored properties, the relation and the text; those of no relation are vague.
         properties: Embedded, (P, E).
+        told: Of V values, the relation.
+        values: Embedded, (V, E).
     """
 
     def __init__(
@@ -63,36 +72,50 @@ class MatchingPairs:
         questions: Tensor,
         names: Sequence[tuple[str, str]],
         properties: Tensor,
+        told: Sequence[str],
+        values: Tensor,
     ) -> None:
         self.questions = questions
         self.properties = properties
+        self.values = values
         self._askings = askings
-        self._names: dict[str, list[int]] = defaultdict(list)
-        for place, (relation, _) in enumerate(names):
-            self._names[relation].append(place)
+        self._names = _places([relation for relation, _ in names])
+        self._vague = self._names.pop("")
+        self._verbs = torch.tensor([is_verb(text) for _, text in names])
+        self._values = _places(told)
         usual = {relation: properties[places[0]] for relation, places in self._names.items()}
         self._nearest = [_nearest(asking, usual) for asking in askings]
 
     def __len__(self) -> int:
         return len(self._askings)
 
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Questions, and properties of which the first is asked for and the others are not.
+    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Questions, and facts of which the first is asked for and the others are not.
 
         Returns:
-            Embedded questions (B, E) and properties (B, K, E).
+            Embedded questions (B, E), properties (B, K, E), which of them are verbs (B, K),
+            and embedded values (B, K, E).
         """
         chosen = rng.integers(0, len(self._askings), count)
         random = Random(int(rng.integers(2**32)))
-        places = []
+        places, values = [], []
         for place in chosen.tolist():
             asking = self._askings[place]
-            names = self._names[random.choice(asking.wanted)]
-            right = names[0] if random.random() < _USUAL else random.choice(names)
+            right = random.choice(asking.wanted)
             wrong = random.choices(self._nearest[place], k=_HARD)
             wrong += random.choices(asking.others, k=_CANDIDATES - 1 - _HARD)
-            places.append([right, *(random.choice(self._names[other]) for other in wrong)])
-        return self.questions[torch.from_numpy(chosen)], self.properties[torch.tensor(places)]
+            usual = self._names[right][:1] if random.random() < _USUAL else self._names[right]
+            row = [usual, *(self._names[other] for other in wrong)]
+            row = [self._vague if random.random() < _VAGUE_SHARE else names for names in row]
+            places.append([random.choice(names) for names in row])
+            values.append([random.choice(self._values[one]) for one in (right, *wrong)])
+        found = torch.tensor(places)
+        return (
+            self.questions[torch.from_numpy(chosen)],
+            self.properties[found],
+            self._verbs[found],
+            self.values[torch.tensor(values)],
+        )
 
 
 def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path, each: int) -> MatchingPairs:
@@ -108,19 +131,37 @@ def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path, each: int) -> 
     questions = [without_names(asking.question, asking.names) for asking in askings]
     names = [
         (relation, text)
-        for relation, written in stored.items()
-        for text in dict.fromkeys(verbalise(name) for name in written)
-    ]
+        for relation, known in stored.items()
+        for text in dict.fromkeys(verbalise(name) for name in known.names)
+    ] + [("", text) for text in _VAGUE]
     texts = [text for _, text in names]
+    told = [(relation, value) for relation, known in stored.items() for value in known.values]
+    values = [value for _, value in told]
     tensors = cached_embeddings(
         cache,
-        f"{_digest(questions + texts)}-{encoder.name}",
+        f"{_digest(questions + texts + values)}-{encoder.name}",
         lambda: {
             "questions": embed(encoder, questions, "ways of asking"),
             "properties": embed(encoder, texts, "properties"),
+            "values": embed(encoder, values, "values"),
         },
     )
-    return MatchingPairs(askings, tensors["questions"], names, tensors["properties"])
+    return MatchingPairs(
+        askings,
+        tensors["questions"],
+        names,
+        tensors["properties"],
+        [relation for relation, _ in told],
+        tensors["values"],
+    )
+
+
+def _places(names: Sequence[str]) -> dict[str, list[int]]:
+    """Where each name stands."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for place, name in enumerate(names):
+        found[name].append(place)
+    return found
 
 
 def _nearest(asking: Asking, usual: Mapping[str, Tensor]) -> list[str]:
@@ -151,10 +192,11 @@ def matching_loss(
         rng: Source of randomness.
     """
     device = match.inner.device
-    questions, properties = (part.to(device) for part in pairs.draw(count, rng))
-    properties = torch.cat([properties, properties[:, :1].expand(-1, _STRANGERS, -1)], 1)
+    questions, *facts = (part.to(device) for part in pairs.draw(count, rng))
+    strangers = [0] * _STRANGERS
+    properties, verbs, values = (torch.cat([part, part[:, strangers]], 1) for part in facts)
     named, excess, similarity = (torch.from_numpy(part).to(device) for part in _names(count, rng))
-    scores = match(Evidence(named, excess, questions, properties), similarity)
+    scores = match(Evidence(named, excess, questions, properties, verbs), similarity, values)
     right = torch.zeros_like(scores)
     right[:, 0] = 1.0
     each = F.binary_cross_entropy_with_logits(

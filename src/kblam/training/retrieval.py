@@ -160,7 +160,8 @@ def retrieval_loss(
     if adapter.match is not None:
         similarity = (keys @ asked.unsqueeze(-1)).squeeze(-1).gather(1, best)
         evidence = corpus_evidence(encoder, corpus, corpus.texts(questions), chosen)(best, seen)
-        scores = torch.where(seen, scores + adapter.match(evidence, similarity), scores)
+        told = corpus.values[chosen.gather(1, best.cpu())].to(device) * seen.unsqueeze(-1)
+        scores = torch.where(seen, scores + adapter.match(evidence, similarity, told), scores)
         found = gold.gather(1, best)
         # A gold fact that the query did not rank among them cannot be ranked first here.
         fair = found.any(1) | ~gold.any(1)

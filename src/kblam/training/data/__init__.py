@@ -7,7 +7,8 @@ Nothing here comes from an evaluation set: names, words and places are those of 
 from __future__ import annotations
 
 from kblam.training.data._sentences import told
-from kblam.training.data.askings import Asking, generate_askings
+from kblam.training.data._tables import is_verb
+from kblam.training.data.askings import Asking, StoredForms, generate_askings
 from kblam.training.data.instructions import general_instructions
 from kblam.training.data.preview import preview
 from kblam.training.data.questions import SHARES, TrainingQuestion, generate_questions
@@ -16,12 +17,14 @@ from kblam.training.data.world import World, generate_world
 __all__ = [
     "SHARES",
     "Asking",
+    "StoredForms",
     "TrainingQuestion",
     "World",
     "general_instructions",
     "generate_askings",
     "generate_questions",
     "generate_world",
+    "is_verb",
     "preview",
     "told",
 ]

@@ -31,6 +31,7 @@ from kblam.knowledge import Triple
 
 __all__ = [
     "Relation",
+    "is_verb",
     "load_instructions",
     "load_name_patterns",
     "load_relations",
@@ -102,7 +103,7 @@ class Relation:
     @functools.cached_property
     def verbs(self) -> tuple[str, ...]:
         """Those of its stored names that are verbs, as a graph's relations often are."""
-        return tuple(name for name in self.stored if _is_verb(name))
+        return tuple(name for name in self.stored if is_verb(name))
 
     @property
     def sums_up(self) -> bool:
@@ -151,7 +152,8 @@ class Relation:
         return rest.partition("}")[0].split(" ")[0] if rest else "text"
 
 
-def _is_verb(name: str) -> bool:
+def is_verb(name: str) -> bool:
+    """Whether a property's name is a verb, as ``located_in``."""
     return Triple("it", name, "that").verb_text is not None
 
 

@@ -8,10 +8,10 @@ from random import Random
 
 from kblam.training.data._asking import ask, ask_again, ask_two, dress
 from kblam.training.data._tables import Relation
-from kblam.training.data._templates import make_name
+from kblam.training.data._templates import fill, make_name
 from kblam.training.data.world import relations_by_kind
 
-__all__ = ["Asking", "generate_askings"]
+__all__ = ["Asking", "StoredForms", "generate_askings"]
 
 _TWO = 0.12
 _AGAIN = 0.06
@@ -35,15 +35,28 @@ class Asking:
     others: tuple[str, ...]
 
 
-def generate_askings(seed: int, each: int) -> tuple[list[Asking], Mapping[str, tuple[str, ...]]]:
+@dataclass(frozen=True)
+class StoredForms:
+    """The forms in which stores have a relation.
+
+    Attributes:
+        names: Its names there, the usual one first.
+        values: Some of the values that it may have.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+def generate_askings(seed: int, each: int) -> tuple[list[Asking], Mapping[str, StoredForms]]:
     """Ask for every relation that training may use.
 
     Args:
         seed: The seed of all choices.
-        each: Questions for each relation, of which those alike count once.
+        each: Questions for each relation, and values; those alike count once.
 
     Returns:
-        The questions, and the names that stores use for each relation, the usual one first.
+        The questions, and the forms in which stores have each relation, by id.
     """
     rng = Random(f"askings-{seed}")
     kinds = {kind: list(found) for kind, found in relations_by_kind("train").items()}
@@ -56,8 +69,15 @@ def generate_askings(seed: int, each: int) -> tuple[list[Asking], Mapping[str, t
         for relation in relations
         for asking in _of(rng, kind, relation, relations, each)
     ]
-    stored = {one.id: one.stored for relations in kinds.values() for one in relations}
+    rng = Random(f"values-{seed}")
+    stored = {one.id: _forms(rng, one, each) for relations in kinds.values() for one in relations}
     return askings, stored
+
+
+def _forms(rng: Random, relation: Relation, each: int) -> StoredForms:
+    entity = make_name(rng, relation.kind).strip()
+    values = dict.fromkeys(fill(rng, relation.value, entity) for _ in range(each))
+    return StoredForms(relation.stored, tuple(values))
 
 
 def _of(

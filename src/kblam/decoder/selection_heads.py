@@ -113,28 +113,31 @@ class MatchHead(nn.Module):
         Returns:
             (B, k), float32.
         """
-        told = evidence.properties.float()
-        alone = self._judge(evidence, similarity, told)
-        phrases = F.normalize(told + self._VALUE_WEIGHT * values.float(), dim=-1)
-        together = self._judge(evidence, similarity, phrases)
-        return torch.where(evidence.verbs, torch.maximum(alone, together), alone)
+        told, verbs = evidence.properties.float(), evidence.verbs
+        asked = evidence.question[:, None].float().expand_as(told)
+        words = (evidence.named.float(), evidence.excess.float(), similarity.float())
+        alone = self._judge(asked, told, *words)
+        phrases = F.normalize(told[verbs] + self._VALUE_WEIGHT * values[verbs].float(), dim=-1)
+        together = self._judge(asked[verbs], phrases, *(part[verbs] for part in words))
+        return alone.masked_scatter(verbs, torch.maximum(alone[verbs], together))
 
-    def _judge(self, evidence: Evidence, similarity: Tensor, told: Tensor) -> Tensor:
-        asked = evidence.question[:, None].float()
+    def _judge(
+        self, asked: Tensor, told: Tensor, named: Tensor, excess: Tensor, similarity: Tensor
+    ) -> Tensor:
         size = asked.shape[-1]
         # Numbers of unit vectors are about 1 / sqrt(E): brought to about 1 each.
         pairs = torch.cat([asked * told * size, (asked - told) * size**0.5], dim=-1)
         pairs = F.dropout(pairs, self._DROPOUT, self.training)
         scalars = torch.cat(
             [
-                2.0 * evidence.named - 1.0,
+                2.0 * named - 1.0,
                 3.0 * (asked * told).sum(-1, keepdim=True),
-                4.0 * (similarity.float() - 0.5).unsqueeze(-1),
+                4.0 * (similarity - 0.5).unsqueeze(-1),
             ],
             dim=-1,
         )
         inner = F.linear(torch.cat([pairs, scalars], -1), self.inner, self.inner_bias)
-        excess = 4.0 * evidence.excess.float()
+        excess = 4.0 * excess
         inner = inner + excess @ self.excess_inner.T
         direct = scalars @ self.direct + excess @ self.excess_direct
         return F.gelu(inner) @ self.outer + direct

@@ -79,13 +79,14 @@ def base_reply(load: Callable[..., KBLaM]) -> str:
 def test_where_nothing_is_named_and_the_estimate_sees_no_reason_the_base_replies(
     copying: KBLaM, writing: Refusing, base_reply: str, text: str
 ) -> None:
+    selected = copying.ask(GENERAL, ROOM).facts
     with writing(copying, text):
         answer = copying.ask(GENERAL, ROOM)
     assert answer.text == base_reply
     assert (answer.refused, answer.citations) == (False, ())
     assert answer.finish_reason in ("stop", "length")
     # What selection found is told all the same, and of which state of the store.
-    assert len(answer.facts) > 0
+    assert [one.fact for one in answer.facts] == [one.fact for one in selected] != []
     assert answer.kb_fingerprint == copying.store.fingerprint
     assert 0 < answer.time_to_first_token <= answer.seconds
 

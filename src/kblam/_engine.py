@@ -18,6 +18,7 @@ from transformers import (
 
 from kblam import adapter as adapters
 from kblam._loading import load_base_model
+from kblam.config import DEFAULT_REFUSAL
 from kblam.decoder import AttachedDecoder, attach
 from kblam.decoder.constrain import GrammarTokenizer
 from kblam.decoder.spans import SpanTokens
@@ -31,6 +32,8 @@ __all__ = ["Engine", "load_engine"]
 
 _SPAN_CACHE = 65_536
 # What byte-level and SentencePiece vocabularies write for white space.
+# What may stand right after the last word of a sentence.
+_CLOSERS = frozenset(".!?;:)]}\"'\n \u201d\u2019\u00bb\u2026\u3002\uff01\uff1f")
 _SPACES = ("\u0120", "\u010a", "\u0109", "\u2581")
 _ENGINES: weakref.WeakValueDictionary[tuple[Any, ...], Engine] = weakref.WeakValueDictionary()
 _ENGINES_LOCK = threading.Lock()
@@ -72,6 +75,7 @@ class Engine:
         self._spans: OrderedDict[str, SpanTokens] = OrderedDict()
         self._opens: dict[int, bool] = {}
         self._continuations: Tensor | None = None
+        self._closers: Tensor | None = None
         self._grammar_tokenizer: GrammarTokenizer | None = None
         if adapter is not None:
             loaded = adapters.from_pretrained(adapter, model)
@@ -147,6 +151,11 @@ class Engine:
         return self._opens[token]
 
     @property
+    def refusal_opening(self) -> int | None:
+        """The first token of the refusal that adapters are trained to write."""
+        return next(iter(self.span_tokens(DEFAULT_REFUSAL).first), None)
+
+    @property
     def grammar_tokenizer(self) -> GrammarTokenizer:
         """The tokenizer as grammars are followed with it, made when first needed.
 
@@ -173,6 +182,22 @@ class Engine:
                 found[index] = inside and index not in special
             self._continuations = found.to(self.model.device)
         return self._continuations
+
+    @property
+    def closers(self) -> Tensor:
+        """True on tokens that end a sentence or an answer, (V,), as :attr:`continuations`."""
+        if self._closers is None:
+            size = int(self.model.get_output_embeddings().weight.shape[0])
+            tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
+            found = torch.zeros(size, dtype=torch.bool)
+            for index, token in enumerate(tokens[:size]):
+                # Decoded only where it may matter: most tokens are a space and letters.
+                if not any(sign.isascii() and sign.isalnum() for sign in token or "a"):
+                    text = str(self.tokenizer.decode([index]))
+                    found[index] = text[:1].strip(" ") != "" and _CLOSERS.issuperset(text)
+            found[[end for end in self.end_tokens if end < size]] = True
+            self._closers = found.to(self.model.device)
+        return self._closers
 
 
 def _release(decoder: AttachedDecoder, tap: HiddenTap) -> None:

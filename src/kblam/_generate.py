@@ -175,6 +175,8 @@ class Generation:
                 partial(self._facts.lookup, in_json=form is not None and form.is_json),
                 prompts.input_ids.shape[1],
                 self._continuations,
+                # A form says by itself where it ends.
+                engine.closers if form is None else None,
                 self._opens_value if form is not None and form.is_json else None,
                 # In JSON, words that go on with a sentence are none of the form's.
                 None
@@ -191,6 +193,7 @@ class Generation:
                 tap,
                 self._request.refusal.threshold,
                 engine.end_tokens[0],
+                engine.refusal_opening,
             )
             processors.append(self._refuse)
         return processors

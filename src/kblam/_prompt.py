@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from kblam._tool_turns import in_plain_turns, knows_tools
+from kblam.encoding import names_something
 from kblam.errors import ConfigError, PromptTooLongError
 from kblam.tools import Tool
 
@@ -27,6 +28,12 @@ __all__ = [
 Message = Mapping[str, Any]
 Prompt = str | Sequence[Message]
 _ROLES = ("system", "user", "assistant", "tool")
+# Fewer words than "who leads aurora" hold no name and what is asked of it.
+_WHOLE = 3
+_POINTING = frozenset(
+    ("he", "her", "hers", "him", "his", "it", "its", "she", "their", "theirs", "them", "they",
+     "that", "this", "these", "those")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,10 @@ def as_messages(prompt: Prompt) -> list[dict[str, Any]]:
     """
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
+    if not isinstance(prompt, Sequence):
+        raise ConfigError(
+            f"Expected a question or a list of chat messages, got {type(prompt).__name__}."
+        )
     messages = [_as_message(message) for message in prompt]
     if not any(m["role"] == "user" and m["content"].strip() for m in messages):
         raise ConfigError("Expected a question, got an empty prompt. Ask something.")
@@ -98,9 +109,21 @@ def question_of(messages: Sequence[Message]) -> str:
 
 
 def asked_before(messages: Sequence[Message]) -> str:
-    """What the user asked before that, which it may lean on; empty where there is nothing."""
-    asked = [m["content"].strip() for m in messages if m["role"] == "user"]
-    return asked[-2] if len(asked) > 1 else ""
+    """What the user asked before that, which it may lean on; empty where there is nothing.
+
+    That is the message before, unless it leans on another one itself ("And its weight?") or asks
+    nothing ("Thanks!"): then it is the last one that does neither.
+    """
+    asked = [m["content"].strip() for m in messages if m["role"] == "user"][:-1]
+    return next((text for text in reversed(asked) if not _leans(text)), asked[-1] if asked else "")
+
+
+def _leans(text: str) -> bool:
+    """Whether a message says nothing of what it is about."""
+    if names_something(text, ()):
+        return False
+    words = text.lower().replace("'", " ").replace("\u2019", " ").strip("?!. ").split()
+    return len(words) < _WHOLE or not _POINTING.isdisjoint(words)
 
 
 def tokenize(

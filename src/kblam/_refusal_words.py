@@ -6,16 +6,15 @@ from kblam.config import DEFAULT_REFUSAL
 
 __all__ = ["may_become_refusal", "writes_refusal"]
 
+# As a trained model writes it: in the words that it was trained on, or shortened.
+_SPELLINGS = (DEFAULT_REFUSAL, DEFAULT_REFUSAL.replace("I am", "I'm"))
+
 
 def writes_refusal(text: str) -> bool:
-    """Whether a trained model refuses in words: those that it was trained on, but for "I'm"."""
-    return _spelt_out(text) == DEFAULT_REFUSAL
+    """Whether a trained model refuses in words."""
+    return text.strip() in _SPELLINGS
 
 
 def may_become_refusal(text: str) -> bool:
     """Whether an unfinished text may still turn out to be one."""
-    return DEFAULT_REFUSAL.startswith(_spelt_out(text))
-
-
-def _spelt_out(text: str) -> str:
-    return text.strip().replace("I'm", "I am")
+    return any(spelling.startswith(text.strip()) for spelling in _SPELLINGS)

@@ -320,6 +320,10 @@ class KBLaM:
         **extra: Any,
     ) -> list[Answer]:
         tool_names(tools)  # which also checks them
+        if isinstance(prompts, str):
+            raise ConfigError(
+                "Expected a list of prompts. Wrap a single one in a list, or ask() it."
+            )
         base, attached, exact = self._attached
         seen = views_of(attached, view, views, len(prompts))
         request = Request(

@@ -71,6 +71,31 @@ def test_the_question_is_the_last_user_message() -> None:
     assert asked_before(messages[:2]) == ""
 
 
+@pytest.mark.parametrize(
+    ("asked", "before"),
+    [
+        (["Who leads Aurora?", "And its budget?", "And its office?"], "Who leads Aurora?"),
+        (["Who leads Aurora?", "Thanks!", "And its office?"], "Who leads Aurora?"),
+        (["Who leads Aurora?", "Where is Heron?", "And its office?"], "Where is Heron?"),
+        (["who leads aurora?", "where is heron?", "and its office?"], "where is heron?"),
+        (["Who leads Aurora?", "Is it in Ghent?", "And its office?"], "Is it in Ghent?"),
+        # Nothing better is there.
+        (["Where is it?", "And its office?"], "Where is it?"),
+        (["オーロラは?", "ヘロンは?", "その予算は?"], "ヘロンは?"),
+    ],
+)
+def test_a_message_that_leans_on_another_is_not_leant_on(asked: list[str], before: str) -> None:
+    assert (
+        asked_before(as_messages([{"role": "user", "content": text} for text in asked])) == before
+    )
+
+
+@pytest.mark.parametrize("prompt", [None, 5, {"role": "user", "content": "Who?"}])
+def test_what_is_no_prompt_is_an_error(prompt) -> None:
+    with pytest.raises(ConfigError, match=r"a question or a list of chat messages, got"):
+        as_messages(prompt)
+
+
 def test_without_a_template_turns_are_written_plainly(tokenizer) -> None:
     ids = tokenize(
         tokenizer,

@@ -29,8 +29,7 @@ Refusing = Callable[..., AbstractContextManager[None]]
 def test_the_trained_words_are_one(text: str) -> None:
     assert writes_refusal(text)
     for length in range(len(text) + 1):
-        if not text[:length].endswith("I'"):
-            assert may_become_refusal(text[:length])
+        assert may_become_refusal(text[:length])
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,11 @@ def named(question: str, entity: str, before: str = "") -> list[float]:
         ("Who is Louis XIV of France's father?", "Louis XIV of France", 1.0, 1.0),
         ("Who is the mother of Charles I?", "Charles II", 0.0, 0.0),
         ("Who made the Mix?", "Vivid Mix", 0.5, 0.0),
+        ("Where is Lodz?", "Łódź", 1.0, 1.0),
+        ("who is bjork gudmundsdottir", "Björk Guðmundsdóttir", 1.0, 1.0),
+        ("Who wrote the Havamal of Hørsholm and Ærø?", "Aero", 1.0, 1.0),
+        ("What is the genre of !!!?", "!!!", 1.0, 1.0),
+        ("What is the genre of it?!!!", "!!!", 0.0, 0.0),
     ],
 )
 def test_how_much_of_a_name_is_there(
@@ -53,24 +58,30 @@ def test_how_much_of_a_name_is_there(
 @pytest.mark.parametrize(
     ("question", "shares"),
     [
-        ("When was George H. W. Bush born?", [[1.0, 1.0], [0.0, 0.0], [0.5, 0.0]]),
-        ("When was George W. Bush born?", [[0.75, 0.0], [1.0, 1.0], [0.5, 0.0]]),
-        ("Did George W. Bush follow George H. W. Bush?", [[1.0, 1.0], [1.0, 1.0], [0.5, 0.0]]),
+        ("When was George H. W. Bush born?", [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]),
+        ("When was George W. Bush born?", [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]),
+        ("Did George W. Bush follow George H. W. Bush?", [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]),
+        # A word that none of the names that stand there whole has.
+        ("Did George W. Bush know Kate?", [[0.0, 0.0], [1.0, 1.0], [1.0, 0.0]]),
         # Nobody stands there whole: the name may be put another way round.
         ("When was Bush, George H. W., born?", [[1.0, 0.0], [1.0, 0.0], [0.5, 0.0]]),
     ],
 )
-def test_words_of_a_longer_name_name_no_shorter_one(
+def test_words_of_a_name_that_is_there_whole_name_no_other(
     question: str, shares: list[list[float]]
 ) -> None:
     facts = [
         Triple(entity, "birth year", "x")
         for entity in ("George H. W. Bush", "George W. Bush", "Kate Bush")
     ]
-    now = read_evidence([question], [""], [facts], WordEncoder()).named[0].tolist()
-    assert [row[:2] for row in now] == [pytest.approx(share) for share in shares]
-    earlier = read_evidence(["When?"], [question], [facts], WordEncoder()).named[0].tolist()
-    assert [row[2:] for row in earlier] == [pytest.approx(share) for share in shares]
+    now = read_evidence([question], [""], [facts], WordEncoder())
+    assert [row[:2] for row in now.named[0].tolist()] == [pytest.approx(s) for s in shares]
+    earlier = read_evidence(["When?"], [question], [facts], WordEncoder())
+    assert [row[2:] for row in earlier.named[0].tolist()] == [pytest.approx(s) for s in shares]
+    # What is left out is of somebody else.
+    others = [share == [0.0, 0.0] for share in shares]
+    assert [row[0] == 1.0 for row in now.excess[0].tolist()] == others
+    assert [row[1] == 1.0 for row in earlier.excess[0].tolist()] == others
 
 
 @pytest.mark.parametrize(
@@ -82,6 +93,10 @@ def test_words_of_a_longer_name_name_no_shorter_one(
         ("Which is heavier, a kilo of feathers or a kilo of iron?", False),
         ("I cannot fall asleep. Do I need help?", False),
         ('Make this friendlier: "Your form is incomplete. Fill it in again."', False),
+        ("what is the weather in Évian today?", True),
+        ("какова сегодня цена акций, Газпром?", True),
+        ("is there an office of 3M?", True),
+        ("what is 2 + 2, and 10 times 10?", False),
         ("", False),
     ],
 )
@@ -116,6 +131,8 @@ def excess(question: str, entity: str, property: str = "office", before: str = "
         ("who is augustus john's mother", "Augustus", 0.0),
         ("WHO IS THE MOTHER OF AUGUSTUS JOHN?", "Augustus", 0.0),
         ("Who leads Borealis?", "Aurora", 0.0),
+        ("Who leads Aurora and Aurora Labs?", "Aurora", 0.0),
+        ("Who leads Aurora Works and Aurora Labs?", "Aurora", 0.5),
         ("Ist das die Bank of Åland?", "bank of aland", 0.0),
         ("东京的市长是谁\uff1f", "东京", 0.0),
     ],

@@ -25,6 +25,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from kblam.decoder.answer_heads import PointerFacts, PointerHead
+from kblam.decoder.closing import has_told_all
 from kblam.decoder.copy_states import CopiedSpan, CopyState, CopyStep
 from kblam.decoder.facts import Selection, rows
 from kblam.decoder.session import FactSession
@@ -51,6 +52,8 @@ class CopyProcessor(LogitsProcessor):
         prompt_length: Tokens of the padded prompt.
         continuations: True on tokens that go on with a word, (V,): none may follow a value that
             ends in one ("Tampere" must not become "Tampereville"). None forbids nothing.
+        closers: True on tokens that end a sentence, (V,): nothing else follows where all is told.
+            None lets the model go on.
         opens_value: Tells of the tokens written so far whether a value is all that can follow, as
             in a form to be filled in. There the gate stands open as far as the facts answer.
         coverage: Makes the logits (2, V) that are added once something was told: for what is left
@@ -65,6 +68,7 @@ class CopyProcessor(LogitsProcessor):
         lookup: Callable[[Selection], SpanLookup],
         prompt_length: int,
         continuations: Tensor | None = None,
+        closers: Tensor | None = None,
         opens_value: Callable[[tuple[int, ...]], bool] | None = None,
         coverage: Callable[[], Tensor] | None = None,
     ) -> None:
@@ -75,6 +79,7 @@ class CopyProcessor(LogitsProcessor):
         self._lookup: SpanLookup | None = None
         self._prompt_length = prompt_length
         self._continuations = continuations
+        self._closers = closers
         self._opens_value = opens_value
         self._make_coverage = coverage
         self._coverage: Tensor | None = None
@@ -100,7 +105,9 @@ class CopyProcessor(LogitsProcessor):
         states = [self._follow(g, text) for g, text in zip(groups, texts, strict=True)]
         used = self._used(states, batch)
         gates, pointers = self._point(used, batch)
-        probs = self._covered(scores.float(), used).softmax(-1)
+        told = self._head.told(used, rows(self._selected.log_prob, batch))[:, 0]
+        probs = self._covered(scores.float(), told).softmax(-1)
+        self._close(states, texts, told, gates, probs)
         if self._opens_value is not None:
             answered = self._answered(batch)
             for index, text in enumerate(texts):
@@ -220,11 +227,29 @@ class CopyProcessor(LogitsProcessor):
                 used[index][0][self._place(span)] += 1.0
         return torch.tensor(used, device=self._facts.keys.device)
 
-    def _covered(self, scores: Tensor, used: Tensor) -> Tensor:
-        """Scores (B, V) that know whether all is told."""
+    def _close(
+        self,
+        states: list[list[CopyState]],
+        texts: list[tuple[int, ...]],
+        told: Tensor,
+        gates: list[float],
+        probs: Tensor,
+    ) -> None:
+        """Leave nothing but the end of the sentence to rows that have told all, in place."""
+        if self._closers is None or self._facts is None:
+            return
+        for index, (options, text) in enumerate(zip(states, texts, strict=True)):
+            likeliest = max(options, key=lambda state: state.weight)
+            left = float(told[index, 0])
+            if has_told_all(likeliest, len(text), left, self._facts.alike[index]):
+                gates[index] = 0.0
+                ends = probs[index] * self._closers
+                probs[index] = ends / ends.sum().clamp_min(_SMALLEST)
+
+    def _covered(self, scores: Tensor, told: Tensor) -> Tensor:
+        """Scores (B, V) that know whether all is told, (B, 2)."""
         if self._make_coverage is None or self._head.coverage is None:
             return scores
-        told = self._head.told(used, rows(self._selected.log_prob, scores.shape[0]))[:, 0]
         if not told.any():
             return scores
         if self._coverage is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 __all__ = ["LINKS", "WORD", "AskedNames", "folded"]
@@ -30,12 +30,18 @@ _ROMAN = re.compile(r"(?=.)x{0,3}(ix|iv|v?i{0,3})")
 _BETWEEN = re.compile(r"[ \-./'\u2019]")
 _AFTER_INITIAL = re.compile(r"\. ?")
 _INITIAL = 2
+# Letters with a stroke or joined to another one, which Unicode does not take apart.
+_LETTERS = str.maketrans(
+    {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h"}
+    | {"\u0131": "i"}  # without a dot
+)
 
 
 def folded(text: str) -> str:
-    """Lower case without accents: people type "Jose" for "José"."""
+    """Lower case without accents: people type "Jose" for "José", "Lodz" for "Łódź"."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(sign for sign in decomposed if not unicodedata.combining(sign))
+    plain = "".join(sign for sign in decomposed if not unicodedata.combining(sign))
+    return plain.translate(_LETTERS)
 
 
 class AskedNames:
@@ -53,28 +59,40 @@ class AskedNames:
     def has(self, name: str) -> tuple[float, float]:
         """Share of a folded name's words found, and 1 if all of it stands there in one piece."""
         words = WORD.findall(name)
-        if not words:
-            return 0.0, 0.0
-        # Scripts without spaces: a name is part of a longer run of letters.
-        there = [w in self._words or (not w.isascii() and w in self._text) for w in words]
+        if not words:  # a band called "!!!": all of it, or nothing
+            there = re.search(rf"(?<!\S){re.escape(name)}", self._text)
+            return (1.0, 1.0) if there else (0.0, 0.0)
+        known = self.words_of(words)
         # Warehouse 47 is not half of warehouse 48: a number in a name is never left out.
-        if not all(seen for w, seen in zip(words, there, strict=True) if _is_number(w)):
+        if any(_is_number(word) for word in words if word not in known):
             return 0.0, 0.0
-        found = sum(there)
+        found = sum(word in known for word in words)
         whole = found == len(words) and re.search(
             rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", self._text
         )
         return found / len(words), 1.0 if whole else 0.0
 
-    def excess(self, known: Collection[str]) -> float:
-        """Of the names that share a word with something, the share of words that it lacks.
+    def words_of(self, name: Iterable[str]) -> set[str]:
+        """Those of a name's folded words that stand there."""
+        # Scripts without spaces: a name is part of a longer run of letters.
+        return {w for w in name if w in self._words or (not w.isascii() and w in self._text)}
 
-        Augustus has half of "Augustus John". A question without capitals has no excess.
+    def excess(self, name: str, property: str) -> float:
+        """Of the names that share a word with a folded one, the share of words that it lacks.
+
+        Augustus has half of "Augustus John". A question without capitals has no excess, and where
+        the name stands by itself, those of others beside it are none.
 
         Args:
-            known: The thing's folded words.
+            name: The thing's.
+            property: What is told of it, folded: "the CEO Ann Lee" has a word of that, which is
+                none of the name's.
         """
-        words = [word for name in self._names if not name.isdisjoint(known) for word in name]
+        own = set(WORD.findall(name))
+        known = own.union(WORD.findall(property))
+        if {word for word in own if _tells(word)} in self._names:
+            return 0.0
+        words = [word for run in self._names if not run.isdisjoint(known) for word in run]
         return sum(word not in known for word in words) / len(words) if words else 0.0
 
 

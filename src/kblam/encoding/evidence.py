@@ -33,8 +33,6 @@ __all__ = [
 NUM_NAMED = 4
 NUM_EXCESS = 2
 _SPACES = re.compile(r"\s+")
-# A capital inside a sentence, of more than an initial or "I".
-_CAPITAL = re.compile(r"(?<=[a-z0-9,;] )[A-Z][^\W_]")
 # Of the words of a name that must be there for them to be taken for the name.
 _ENOUGH = 0.5
 
@@ -132,10 +130,17 @@ def names_something(question: str, facts: Sequence[Triple | None]) -> bool:
         question: The text.
         facts: Those that it may be about; None where there is none.
     """
-    if _CAPITAL.search(question):
+    if any(_is_capitalised(question, match) for match in WORD.finditer(question)):
         return True
     asked = AskedNames(question)
     return any(asked.has(folded(f.entity_text))[0] == 1.0 for f in facts if f is not None)
+
+
+def _is_capitalised(text: str, word: re.Match[str]) -> bool:
+    """Whether a word inside a sentence has a capital and is more than an initial or "I"."""
+    before = text[max(0, word.start() - 2) : word.start()]
+    inside = before[1:] == " " and (before[0] in ",;" or before[0].islower() or before[0].isdigit())
+    return inside and len(word[0]) > 1 and any(sign.isupper() for sign in word[0])
 
 
 def read_evidence(
@@ -165,11 +170,10 @@ def read_evidence(
             if fact is not None:
                 name = folded(fact.entity_text)
                 named[row, place] = (*asked.has(name), *context.has(name))
-                # "The CEO Ann Lee" has a word of the property's, which is none of the name's.
-                known = {*WORD.findall(name), *WORD.findall(folded(fact.property_text))}
-                excess[row, place] = asked.excess(known), context.excess(known)
+                told = folded(fact.property_text)
+                excess[row, place] = asked.excess(name, told), context.excess(name, told)
                 verbs[row, place] = fact.verb_text is not None
-        _leave_out_shorter_names(candidates, named[row])
+        _leave_out_parts_of_names(candidates, named[row], excess[row], (asked, context))
         bare.append(without_names(question, _mentioned(candidates, named[row])))
         texts = [fact.property_text if fact is not None else "" for fact in candidates]
         properties += texts + [""] * (width - len(texts))
@@ -184,18 +188,30 @@ def read_evidence(
     )
 
 
-def _leave_out_shorter_names(facts: Sequence[Triple | None], named: np.ndarray) -> None:
-    """Where "George H. W. Bush" stands whole, its words are no mention of George W. Bush.
+def _leave_out_parts_of_names(
+    facts: Sequence[Triple | None],
+    named: np.ndarray,
+    excess: np.ndarray,
+    asked: Sequence[AskedNames],
+) -> None:
+    """Words of a name that stands in a question whole are no mention of another name.
+
+    Where "George H. W. Bush" stands, neither George W. Bush is named nor Kate Bush; where "Ember
+    Stove" does, no "Ember Stove Pro".
 
     Args:
         facts: k facts.
         named: What :class:`Evidence` has of one question, (k, NUM_NAMED); changed in place.
+        excess: The same, (k, NUM_EXCESS): all of the name that is there is another's.
+        asked: The question, and the one before it.
     """
-    for share, whole in ((0, 1), (2, 3)):  # the question, and the one before it
-        longer = {_words(facts[place]) for place in np.flatnonzero(named[:, whole] == 1.0).tolist()}
-        for place in np.flatnonzero((named[:, share] == 1.0) & (named[:, whole] == 0.0)).tolist():
-            if any(_words(facts[place]) < words for words in longer):
-                named[place, share] = 0.0
+    for turn, names in enumerate(asked):
+        share, whole = 2 * turn, 2 * turn + 1
+        there = {_words(facts[place]) for place in np.flatnonzero(named[:, whole] == 1.0).tolist()}
+        for place in np.flatnonzero((named[:, share] > 0.0) & (named[:, whole] == 0.0)).tolist():
+            found = names.words_of(_words(facts[place]))
+            if any(found <= other for other in there):
+                named[place, share], excess[place, turn] = 0.0, 1.0
 
 
 def _words(fact: Triple | None) -> frozenset[str]:

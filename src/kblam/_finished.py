@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ __all__ = ["AnswerMaker", "Timing"]
 # Without copying nothing says which fact was read but selection itself.
 _CITE_ABOVE = 0.5
 _VALUE = COPY_PARTS.index("value")
+# In figures, with or without commas between the thousands.
+_NUMBER = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,8 @@ class AnswerMaker:
                 found.append(Citation(fact, span.weight, start, end))
         # A form may leave no room for a whole value: the number of "48200 euros".
         if not found and self._request.options.constraint is not None:
-            return self._selected(row)
+            written = _numbers(text)
+            return tuple(c for c in self._selected(row) if _may_be_of(c.fact.value, written))
         return tuple(found)
 
     def _selected(self, row: int) -> tuple[Citation, ...]:
@@ -172,6 +176,16 @@ class AnswerMaker:
 
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self._engine.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _may_be_of(value: str, written: set[float]) -> bool:
+    """Whether numbers may have been read from a value: it has none, or one of them."""
+    own = _numbers(value)
+    return not own or not written or not own.isdisjoint(written)
+
+
+def _numbers(text: str) -> set[float]:
+    return {float(found.replace(",", "")) for found in _NUMBER.findall(text)}
 
 
 def _shifted(citation: Citation, by: int) -> Citation:

@@ -42,6 +42,8 @@ __all__ = ["Generation"]
 # In JSON of one line, the quotation mark after a colon or among a list's items.
 _OPENED = re.compile(r'[:\[] ?"\Z')
 _OPENING = 4  # tokens that it may take
+# The name of the property before it.
+_NAME = re.compile(r'"([^"\\]+)"\s*:\s*\[?\s*"\Z')
 
 
 class Generation:
@@ -210,10 +212,13 @@ class Generation:
         """How many tokens an answer may have after a prompt of that many."""
         return min(self._request.options.max_new_tokens, self._engine.context - length)
 
-    def _opens_value(self, text: tuple[int, ...]) -> bool:
-        """Whether these tokens of JSON end where a string begins that is no name of a property."""
-        ending = str(self._engine.tokenizer.decode(list(text[-_OPENING:])))
-        return _OPENED.search(ending) is not None
+    def _opens_value(self, prompt: int, text: tuple[int, ...]) -> list[float] | None:
+        """What to copy where these tokens of JSON open a string that is no name of a property."""
+        decode = self._engine.tokenizer.decode
+        if _OPENED.search(str(decode(list(text[-_OPENING:])))) is None:
+            return None
+        name = _NAME.search(str(decode(list(text))))
+        return self._facts.fitting(prompt, "" if name is None else name[1])
 
     @property
     def _continuations(self) -> Tensor:

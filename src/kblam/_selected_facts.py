@@ -11,12 +11,16 @@ from kblam._engine import Engine
 from kblam._knowledge_base import SeenFacts
 from kblam.decoder import Selection
 from kblam.decoder.spans import SpanLookup, SpanTokens
-from kblam.encoding import Evidence, read_evidence
-from kblam.knowledge import Fact, View
+from kblam.encoding import Evidence, encode_or_zero, read_evidence
+from kblam.knowledge import Fact, View, verbalise
 
 __all__ = ["SelectedFacts"]
 
 _NOTHING = SpanTokens((), ())
+# Names of properties whose cosine is less have nothing to do with each other; the same one is
+# raised 20,000-fold.
+_ALIKE = 0.5
+_FITS = 20.0
 
 
 class SelectedFacts:
@@ -79,6 +83,22 @@ class SelectedFacts:
             for row in self.of(selection)
         ]
         return SpanLookup(texts, self._engine.opens, verbs)
+
+    def fitting(self, prompt: int, name: str) -> list[float]:
+        """By how much the facts of a prompt are likelier where a form asks for a property.
+
+        Args:
+            prompt: Which.
+            name: The property as the form names it; one that says nothing raises none.
+
+        Returns:
+            What is added to the log-weights of its k facts.
+        """
+        told = [fact.property_text if fact else "" for fact in self.found[prompt]]
+        vectors = encode_or_zero(self._engine.encoder, [verbalise(name), *told])
+        alike = vectors[1:] @ vectors[0]
+        raised: list[float] = (_FITS * (alike - _ALIKE).clamp_min(0.0)).tolist()
+        return raised
 
     def evidence(self, index: Tensor, visible: Tensor) -> Evidence:
         """What the words of the prompts say about facts.

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kblam import GenerationOptions, OutputConstraint
+from kblam._finished import _may_be_of, _numbers
 from kblam.errors import ConfigError, ConstraintError
 from kblam.model import KBLaM
 
@@ -219,6 +220,7 @@ def test_facts_fill_a_form() -> None:
             ("Monell Chemical Senses Center", "director", 'Robert "Bob" Margolskee'),
             ("Ada Lovelace", "birthplace", "London"),
             ("Aurora", "budget", "48200 euros"),
+            ("Ember Stove", "price", "$64.50"),
         ]
     )
 
@@ -233,9 +235,52 @@ def test_facts_fill_a_form() -> None:
     )
     assert fill("Where was Ada Lovelace born?", "place", "string") == ("London", ["London"])
     assert fill("What is the budget of Aurora?", "budget", "integer") == (48200, ["48200 euros"])
+    # A number that is in no fact is read from none.
+    price, cited = fill("What is the price of the Ember Stove?", "price", "number")
+    assert cited == (["$64.50"] if price == 64.5 else [])
     # What the property is called matters little: a value is wanted, and there is one.
     assert fill("What is the birthplace of Ada Lovelace?", "value", "string")[0] == "London"
     assert fill("Tell me the budget of Aurora.", "answer", "string")[0] == "48200 euros"
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "cited"),
+    [
+        ('{"price": 64.5}', "$64.50", True),
+        ('{"price": 1}', "$64.50", False),
+        ('{"budget": 48200}', "48,200 euros", True),
+        ('{"in_stock": true}', "112", True),
+        ('{"answer": 3}', "three", True),
+    ],
+)
+def test_numbers_are_read_from_no_other(text: str, value: str, cited: bool) -> None:
+    assert _may_be_of(value, _numbers(text)) is cited
+
+
+@pytest.mark.weights
+def test_what_a_form_calls_a_property_says_which_fact_fills_it() -> None:
+    model = KBLaM.from_pretrained().attach(
+        [
+            ("Cairn & Pine Outfitters", "email", "help@cairn.example"),
+            ("Cairn & Pine Outfitters", "website", "https://www.cairn.example"),
+            ("Ember Stove Pro", "sku", "EM-ST-7P"),
+            ("Ember Stove Pro", "weight", "345 g"),
+            ("Ember Stove", "sku", "EM-ST-5"),
+            ("Ember Stove", "weight", "310 g"),
+        ]
+    )
+
+    def fill(question: str, *names: str) -> dict[str, str]:
+        kinds = {name: {"type": "string"} for name in names}
+        schema = {"type": "object", "properties": kinds, "required": list(names)}
+        return json.loads(model.ask(question, held(OutputConstraint.json_schema(schema))).text)
+
+    both = {"email": "help@cairn.example", "website": "https://www.cairn.example"}
+    question = "What are the email and website of Cairn & Pine Outfitters?"
+    assert fill(question, "email", "website") == both
+    assert fill(question, "website", "email") == both
+    question = "Give me the weight and the SKU of the Ember Stove Pro."
+    assert fill(question, "sku", "weight") == {"sku": "EM-ST-7P", "weight": "345 g"}
 
 
 @pytest.mark.weights

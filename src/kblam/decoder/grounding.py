@@ -17,6 +17,7 @@ the text written, not by the row, so beams may be reordered, dropped and copied 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -54,8 +55,9 @@ class CopyProcessor(LogitsProcessor):
             ends in one ("Tampere" must not become "Tampereville"). None forbids nothing.
         closers: True on tokens that end a sentence, (V,): nothing else follows where all is told.
             None lets the model go on.
-        opens_value: Tells of the tokens written so far whether a value is all that can follow, as
-            in a form to be filled in. There the gate stands open as far as the facts answer.
+        opens_value: Tells of a prompt and the tokens written so far whether a value is all that can
+            follow, as in a form to be filled in: by how much each fact's log-weight is raised
+            there, (k,), or None. The gate then stands open as far as the facts answer.
         coverage: Makes the logits (2, V) that are added once something was told: for what is left
             to tell, and for what is not.
     """
@@ -69,7 +71,7 @@ class CopyProcessor(LogitsProcessor):
         prompt_length: int,
         continuations: Tensor | None = None,
         closers: Tensor | None = None,
-        opens_value: Callable[[tuple[int, ...]], bool] | None = None,
+        opens_value: Callable[[int, tuple[int, ...]], list[float] | None] | None = None,
         coverage: Callable[[], Tensor] | None = None,
     ) -> None:
         self._session = session
@@ -110,9 +112,11 @@ class CopyProcessor(LogitsProcessor):
         self._close(states, texts, told, gates, probs)
         if self._opens_value is not None:
             answered = self._answered(batch)
-            for index, text in enumerate(texts):
-                if self._opens_value(text):
+            for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
+                raised = self._opens_value(group, text)
+                if raised is not None:
                     gates[index] = max(gates[index], _OPEN * float(answered[index]))
+                    pointers[index] = self._raised(pointers[index], raised)
         mixed = torch.empty_like(probs)
         steps: dict[tuple[int, tuple[int, ...]], CopyStep] = {}
         for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
@@ -132,6 +136,14 @@ class CopyProcessor(LogitsProcessor):
         # A step follows from the one before: older ones are never asked for again.
         self._steps = steps
         return mixed.to(scores.dtype)
+
+    def _raised(self, pointer: list[float], raised: list[float]) -> list[float]:
+        """Weights of the texts whose facts' log-weights are raised."""
+        parts = self._head.num_parts
+        factors = [math.exp(amount) for amount in raised for _ in range(parts)]
+        weights = [weight * factor for weight, factor in zip(pointer, factors, strict=True)]
+        total = max(sum(weights), _SMALLEST)
+        return [weight / total for weight in weights]
 
     def _answered(self, batch: int) -> Tensor:
         """How far the facts may answer, (B,): the root, since vague prompts fill forms too."""

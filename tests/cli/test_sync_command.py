@@ -51,6 +51,18 @@ def test_sync_keeps_facts_of_somebody_else(kblam, facts_file, tmp_path):
     assert "every=0" in zero.output
 
 
+def test_sync_that_failed_at_first_keeps_what_was_added_since(kblam, facts_file, tmp_path):
+    store, broken = tmp_path / "facts.db", tmp_path / "broken.jsonl"
+    broken.write_text('{"entity": "Aurora"}\n', encoding="utf-8")
+    kblam("sync", broken, store, "--no-encode", code=2)
+    kblam("index", facts_file, store, "--no-encode")
+    broken.write_text(json.dumps(LINE), encoding="utf-8")
+    output = kblam("sync", broken, store, "--no-encode", code=2).output
+    assert "holds facts of its own" in output
+    with KnowledgeStore(store) as opened:
+        assert len(opened) == 3
+
+
 def test_sync_empties_a_store_only_when_told(kblam, facts_file, tmp_path):
     store = tmp_path / "facts.db"
     kblam("sync", facts_file, store, "--no-encode")

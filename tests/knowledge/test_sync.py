@@ -118,6 +118,41 @@ def test_following_never_removes_facts_of_ones_own(store: KnowledgeStore) -> Non
     assert store.source is None
 
 
+def test_a_source_that_could_not_be_followed_leaves_no_mirror_behind(
+    tmp_path: Path, store: KnowledgeStore
+) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text('{"entity": "Acme", "property": "founder"}\n')
+    with pytest.raises(FactError, match="value missing"):
+        store.follow(JsonlSource(path))
+    store.add(("Borealis", "lead", "Tomas"))
+    path.write_text('{"entity": "Acme", "property": "founder", "value": "Ann"}\n')
+    with pytest.raises(StoreError, match="holds facts of its own"):
+        store.follow(JsonlSource(path))
+    assert [fact.value for fact in store] == ["Tomas"]
+
+
+def test_facts_that_are_added_while_a_source_is_first_read_are_kept(store: KnowledgeStore) -> None:
+    class Slow(Graph):
+        def triples(self) -> Iterator[Triple]:
+            yield from super().triples()
+            store.add(("Borealis", "lead", "Tomas"))
+
+    with pytest.raises(StoreError, match="holds facts of its own"):
+        store.follow(Slow(("Acme", "founder", "Ann")))
+    assert [fact.value for fact in store] == ["Tomas"]
+    assert store.source is None
+
+
+def test_the_mirror_of_an_empty_source_is_one(store: KnowledgeStore) -> None:
+    graph = Graph()
+    assert not store.sync(graph)
+    assert not store.follow(graph)
+    store.unfollow()
+    store.add(("Borealis", "lead", "Tomas"))
+    assert store.follow(graph) == SyncReport(removed=1)
+
+
 def test_a_mirror_in_a_file_is_followed_again(tmp_path: Path, embedder) -> None:
     path = tmp_path / "mirror.db"
     graph = Graph(("Acme", "founder", "Ann"), ("Acme", "product", "anvils"))

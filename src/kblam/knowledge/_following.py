@@ -11,7 +11,7 @@ from typing import Literal
 
 from kblam.errors import ConfigError, SourceError, StaleFactsWarning
 from kblam.knowledge._stage import Stopped
-from kblam.knowledge._synchronise import Synchroniser, SyncReport
+from kblam.knowledge._synchronise import Synchroniser, SyncReport, Terms
 from kblam.knowledge.protocols import TextEmbedder, TripleSource
 
 __all__ = ["Follower", "Following"]
@@ -78,8 +78,8 @@ class Follower:
         self.encoder = encoder
         self._synchroniser = synchroniser
         self._on_error = on_error
-        self._allow_empty = allow_empty
         self._stop = threading.Event()
+        self._terms = Terms(allow_empty=allow_empty, mirror=True, stopped=self._stop.is_set)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self.following = Following(every)
@@ -93,9 +93,7 @@ class Follower:
             KBLaMError: As ``KnowledgeStore.refresh``.
         """
         try:
-            report = self._synchroniser.sync(
-                self.source, allow_empty=self._allow_empty, stopped=self._stop.is_set
-            )
+            report = self._synchroniser.sync(self.source, self._terms)
         except Stopped:
             return SyncReport()
         except Exception as error:

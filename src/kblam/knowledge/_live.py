@@ -9,14 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
-from kblam.errors import StoreError, UnsupportedSourceError
+from kblam.errors import UnsupportedSourceError
 from kblam.knowledge._database import Database
 from kblam.knowledge._difference import SyncReport
 from kblam.knowledge._encode import encode_facts, lacks_vectors
 from kblam.knowledge._following import Follower, Following
 from kblam.knowledge._reader import StoreReader
-from kblam.knowledge._state import mark_as_mirror
-from kblam.knowledge._synchronise import Synchroniser
+from kblam.knowledge._synchronise import Synchroniser, Terms
 from kblam.knowledge.protocols import TextEmbedder, TripleSource
 from kblam.knowledge.sources import ListSource, TripleLike
 from kblam.knowledge.triple import Triple
@@ -111,7 +110,7 @@ class LiveStore(StoreReader):
         if encoder is not None:
             self._know(encoder)
         triples = source if isinstance(source, TripleSource) else as_source(source)
-        report = self._synchroniser.sync(triples, allow_empty=allow_empty)
+        report = self._synchroniser.sync(triples, Terms(allow_empty=allow_empty))
         if encoder is not None:
             # What a first synchronisation left for later, and what others wrote meanwhile.
             embedded = self.encode(encoder)
@@ -170,13 +169,7 @@ class LiveStore(StoreReader):
             on_error=on_error,
             allow_empty=allow_empty,
         )
-        with self._database.write() as connection:
-            if not mark_as_mirror(connection):
-                raise StoreError(
-                    f"The knowledge store {self._database.name} holds facts of its own, which "
-                    "following a source would remove. Give the mirror a new path, or add the "
-                    "source's triples with add."
-                )
+        self._synchroniser.expect_mirror()
         self.unfollow()
         if encoder is not None:
             self._know(encoder)

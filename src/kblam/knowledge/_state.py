@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kblam.errors import StoreCorruptError
 
-__all__ = ["State", "mark_as_mirror", "read_state"]
+__all__ = ["State", "is_mirror", "mark_as_mirror", "may_mirror", "read_state"]
 
 _STATE = """
 SELECT store, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'journal'), 0), digest
@@ -53,8 +53,17 @@ def read_state(connection: sqlite3.Connection) -> State:
     return State(*row)
 
 
-def mark_as_mirror(connection: sqlite3.Connection) -> bool:
-    """Mark an empty store as the mirror of a source; tell whether it is one now."""
-    connection.execute("UPDATE meta SET mirror = 1 WHERE NOT EXISTS (SELECT 1 FROM facts)")
-    mirror: int = connection.execute("SELECT mirror FROM meta").fetchone()[0]
-    return bool(mirror)
+def is_mirror(connection: sqlite3.Connection) -> bool:
+    """Tell whether the store mirrors a source: its facts are the source's, and nobody else's."""
+    return bool(connection.execute("SELECT mirror FROM meta").fetchone()[0])
+
+
+def may_mirror(connection: sqlite3.Connection) -> bool:
+    """Tell whether the store mirrors a source, or is empty and may become one's mirror."""
+    empty = "SELECT NOT EXISTS (SELECT 1 FROM facts)"
+    return is_mirror(connection) or bool(connection.execute(empty).fetchone()[0])
+
+
+def mark_as_mirror(connection: sqlite3.Connection) -> None:
+    """Mark a store that may be one as the mirror of a source."""
+    connection.execute("UPDATE meta SET mirror = 1 WHERE mirror = 0")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from kblam.errors import KBLaMError, SourceError, without_credentials
+from kblam.errors import KBLaMError, SourceError, StoreError, without_credentials
 from kblam.knowledge._ahead import embed_ahead, write_vectors
 from kblam.knowledge._database import Database
 from kblam.knowledge._difference import (
@@ -20,11 +20,27 @@ from kblam.knowledge._difference import (
     difference,
 )
 from kblam.knowledge._stage import Stage, Stopped, opened_stage
-from kblam.knowledge._state import State, read_state
+from kblam.knowledge._state import State, is_mirror, mark_as_mirror, may_mirror, read_state
 from kblam.knowledge.protocols import JournaledSource, TextEmbedder, TripleSource, VersionedSource
 from kblam.knowledge.triple import Triple, as_triple
 
-__all__ = ["SyncReport", "Synchroniser", "triples_of"]
+__all__ = ["SyncReport", "Synchroniser", "Terms", "triples_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a store is synchronised.
+
+    Attributes:
+        allow_empty: Whether a source that gives nothing, and does not say so, empties the store.
+        mirror: Whether the store becomes the mirror of the source. One that holds facts of its
+            own must not.
+        stopped: Tells when to stop before anything is changed.
+    """
+
+    allow_empty: bool = False
+    mirror: bool = False
+    stopped: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -59,17 +75,21 @@ class Synchroniser:
         self._process = os.getpid()
         self._synced: _Synced | None = None
 
-    def sync(
-        self,
-        source: TripleSource,
-        *,
-        allow_empty: bool,
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> SyncReport:
+    def expect_mirror(self) -> None:
+        """Expect that following a source would remove nothing of the store's own.
+
+        Raises:
+            StoreError: It would.
+        """
+        with self._database.read() as connection:
+            self._expect_mirror(connection)
+
+    def sync(self, source: TripleSource, terms: Terms) -> SyncReport:
         """Do as little as is needed; see ``KnowledgeStore.sync``.
 
         Raises:
-            Stopped: ``stopped`` said so; the store is as it was.
+            Stopped: ``terms.stopped`` said so; the store is as it was.
+            StoreError: The store is to be a mirror, and holds facts of its own.
         """
         if os.getpid() != self._process:
             # What held the lock when this process was forked is not here to release it.
@@ -82,16 +102,16 @@ class Synchroniser:
                 last = None
             if last is not None and last.state == state:
                 with self._database.read() as connection:
-                    if read_state(connection) == last.store:
+                    if read_state(connection) == last.store and _is_marked(connection, terms):
                         return SyncReport()
-            done = None if last is None else self._by_journal(source, last, stopped)
+            done = None if last is None else self._by_journal(source, last, terms)
             if done is None:
-                done = self._by_difference(source, state, allow_empty, stopped)
+                done = self._by_difference(source, state, terms)
             report, self._synced = done
         return report
 
     def _by_journal(
-        self, source: TripleSource, last: _Synced, stopped: Callable[[], bool]
+        self, source: TripleSource, last: _Synced, terms: Terms
     ) -> tuple[SyncReport, _Synced] | None:
         """Do what a source's journal says; None where it does not say, or not for this store."""
         if not isinstance(source, JournaledSource):
@@ -101,8 +121,8 @@ class Synchroniser:
         if changes is None:
             return None
         with opened_stage() as stage:
-            embedded = self._embed(stage, lambda: changes.changed, last.store, stopped)
-            with self._writing(stopped) as connection:
+            embedded = self._embed(stage, lambda: changes.changed, last.store, terms)
+            with self._writing(terms) as connection:
                 if read_state(connection) != last.store:
                     return None  # something else wrote to the store
                 report = apply_changes(connection, changes.changed, changes.removed)
@@ -111,24 +131,21 @@ class Synchroniser:
         return replace(report, embedded=embedded), _Synced(source, changes.state, now)
 
     def _by_difference(
-        self,
-        source: TripleSource,
-        state: Hashable,
-        allow_empty: bool,
-        stopped: Callable[[], bool],
+        self, source: TripleSource, state: Hashable, terms: Terms
     ) -> tuple[SyncReport, _Synced]:
         with opened_stage() as stage:
-            stage.fill(triples_of(source), stopped)
+            stage.fill(triples_of(source), terms.stopped)
             with self._database.read() as connection:
                 found = difference(connection, stage)
-            if not stage.count and found and not allow_empty:
+                marked = _is_marked(connection, terms)
+            if not stage.count and found and not terms.allow_empty:
                 _expect_empty(source, len(found.remove))
-            if not found:
+            if not found and marked:
                 return SyncReport(), _Synced(source, state, found.state)
             embedded = self._embed(
-                stage, lambda: map(stage.triple, found.insert), found.state, stopped
+                stage, lambda: map(stage.triple, found.insert), found.state, terms
             )
-            report, now = self._write(stage, found, stopped)
+            report, now = self._write(stage, found, terms)
         return replace(report, embedded=embedded), _Synced(source, state, now)
 
     def _embed(
@@ -136,7 +153,7 @@ class Synchroniser:
         stage: Stage,
         new: Callable[[], Iterable[Triple]],
         before: State,
-        stopped: Callable[[], bool],
+        terms: Terms,
     ) -> int:
         """Embed what a store is about to have, for each encoder that it knows."""
         if not before.digest:
@@ -144,15 +161,13 @@ class Synchroniser:
             # them is kept whatever happens.
             return 0
         counts = [
-            embed_ahead(self._database, stage, new(), embedder, stopped)
+            embed_ahead(self._database, stage, new(), embedder, terms.stopped)
             for embedder in self._embedders()
         ]
         return max(counts, default=0)
 
-    def _write(
-        self, stage: Stage, found: Difference, stopped: Callable[[], bool]
-    ) -> tuple[SyncReport, State]:
-        with self._writing(stopped) as connection:
+    def _write(self, stage: Stage, found: Difference, terms: Terms) -> tuple[SyncReport, State]:
+        with self._writing(terms) as connection:
             before: State | None = found.state
             if read_state(connection) != before:
                 # Somebody else has written since.
@@ -163,16 +178,35 @@ class Synchroniser:
         return report, now
 
     @contextmanager
-    def _writing(self, stopped: Callable[[], bool]) -> Iterator[sqlite3.Connection]:
+    def _writing(self, terms: Terms) -> Iterator[sqlite3.Connection]:
         """Lend a connection inside a write transaction, which a stop undoes.
 
         Raises:
-            Stopped: ``stopped`` said so.
+            Stopped: ``terms.stopped`` said so.
+            StoreError: The store is to be a mirror, and holds facts of its own.
         """
         with self._database.write() as connection:
+            if terms.mirror:
+                # Together with the facts: a store that was marked and never filled would take
+                # what is added by hand for the source's.
+                self._expect_mirror(connection)
+                mark_as_mirror(connection)
             yield connection
-            if stopped():
+            if terms.stopped():
                 raise Stopped
+
+    def _expect_mirror(self, connection: sqlite3.Connection) -> None:
+        if not may_mirror(connection):
+            raise StoreError(
+                f"The knowledge store {self._database.name} holds facts of its own, which "
+                "following a source would remove. Give the mirror a new path, or add the "
+                "source's triples with add."
+            )
+
+
+def _is_marked(connection: sqlite3.Connection, terms: Terms) -> bool:
+    """Tell whether the store is a mirror already, where it is to be one."""
+    return is_mirror(connection) or not terms.mirror
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from kblam.errors import KBLaMError, SourceError, StoreError, without_credentials
+from kblam.errors import StoreError
 from kblam.knowledge._ahead import embed_ahead, write_vectors
+from kblam.knowledge._asking import expect_empty, reading, state_of, triples_of
 from kblam.knowledge._database import Database
 from kblam.knowledge._difference import (
     Difference,
@@ -21,10 +22,10 @@ from kblam.knowledge._difference import (
 )
 from kblam.knowledge._stage import Stage, Stopped, opened_stage
 from kblam.knowledge._state import State, is_mirror, mark_as_mirror, may_mirror, read_state
-from kblam.knowledge.protocols import JournaledSource, TextEmbedder, TripleSource, VersionedSource
-from kblam.knowledge.triple import Triple, as_triple
+from kblam.knowledge.protocols import JournaledSource, TextEmbedder, TripleSource
+from kblam.knowledge.triple import Triple
 
-__all__ = ["SyncReport", "Synchroniser", "Terms", "triples_of"]
+__all__ = ["SyncReport", "Synchroniser", "Terms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Synchroniser:
             self._lock, self._process = threading.Lock(), os.getpid()
         with self._lock:
             # Taken before reading: a change during the reading is found the next time.
-            state = _state_of(source)
+            state = state_of(source)
             last = self._synced
             if last is not None and (last.source is not source or state is None):
                 last = None
@@ -116,7 +117,7 @@ class Synchroniser:
         """Do what a source's journal says; None where it does not say, or not for this store."""
         if not isinstance(source, JournaledSource):
             return None
-        with _reading(source):
+        with reading(source):
             changes = source.changes(last.state)
         if changes is None:
             return None
@@ -139,7 +140,7 @@ class Synchroniser:
                 found = difference(connection, stage)
                 marked = _is_marked(connection, terms)
             if not stage.count and found and not terms.allow_empty:
-                _expect_empty(source, len(found.remove))
+                expect_empty(source, len(found.remove))
             if not found and marked:
                 return SyncReport(), _Synced(source, state, found.state)
             embedded = self._embed(
@@ -207,70 +208,3 @@ class Synchroniser:
 def _is_marked(connection: sqlite3.Connection, terms: Terms) -> bool:
     """Tell whether the store is a mirror already, where it is to be one."""
     return is_mirror(connection) or not terms.mirror
-
-
-@contextmanager
-def _reading(source: object) -> Iterator[None]:
-    """Raise what a source raises as an error of this library.
-
-    Raises:
-        SourceError: The block raised an error that is not of this library.
-    """
-    try:
-        yield
-    except KBLaMError:
-        raise
-    except Exception as error:  # whatever the packages and servers behind it have
-        raise _source_error(source, error) from error
-
-
-def _source_error(source: object, error: Exception) -> SourceError:
-    """Return the error for a source that could not be read.
-
-    Args:
-        source: Only its type is named: its address may hold a password.
-        error: What it raised.
-    """
-    said = without_credentials(f"{type(error).__name__}: {error}")
-    return SourceError(
-        f"A source of facts ({type(source).__name__}) could not be read: {said:.500}. The store is "
-        "as it was. See that the source is there and reachable, then try again."
-    )
-
-
-def triples_of(source: TripleSource) -> Iterator[Triple]:
-    """Read every triple of a source.
-
-    Raises:
-        SourceError: It could not be read.
-        FactError: It gave something that is no fact.
-    """
-    with _reading(source):
-        for triple in source.triples():
-            given: object = triple
-            # A source written by hand may give tuples.
-            yield triple if isinstance(given, Triple) else as_triple(triple)
-
-
-def _state_of(source: TripleSource) -> Hashable:
-    if not isinstance(source, VersionedSource):
-        return None
-    with _reading(source):
-        return source.state()
-
-
-def _expect_empty(source: TripleSource, count: int) -> None:
-    """Refuse to empty a store because a source gave nothing, unless it says that it is empty.
-
-    Raises:
-        SourceError: It does not.
-    """
-    with _reading(source):
-        said = source.count()
-    if said != 0:
-        raise SourceError(
-            f"A source of facts ({type(source).__name__}) gave none, while the store holds "
-            f"{count:,} of it, and it does not say that it is empty. The store is as it was. See "
-            "what became of the source. If it is meant to be empty: "
-            "store.sync(source, allow_empty=True)."
-        )

@@ -10,12 +10,12 @@ from tqdm.auto import tqdm
 
 from kblam.errors import FactError, StoreError, UnsupportedSourceError
 from kblam.knowledge import _rows
+from kblam.knowledge._asking import triples_of
 from kblam.knowledge._convert import convert_vectors
 from kblam.knowledge._database import Database
 from kblam.knowledge._layout import VectorForm, expect_form
 from kblam.knowledge._live import LiveStore, Source, as_source
 from kblam.knowledge._schema import read_form
-from kblam.knowledge._synchronise import triples_of
 from kblam.knowledge.protocols import DocumentExtractor
 from kblam.knowledge.sources import TripleLike
 

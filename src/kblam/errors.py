@@ -8,6 +8,7 @@ Every message says what was expected, what came, and what to do::
     ├── StoreError                           a knowledge store cannot be used
     │   ├── SourceError                      what facts are read from failed: gone, refused, late
     │   │   └── IncompleteSourceError        it gave fewer facts than it says it has
+    │   ├── StoreChangedError                somebody else wrote to the store meanwhile
     │   ├── StoreCorruptError                the file is not a store, or is damaged
     │   └── UnsupportedSourceError (TypeError)  no source reads this kind of object
     ├── AdapterError                         an adapter cannot be loaded
@@ -44,6 +45,7 @@ __all__ = [
     "RefusedError",
     "SourceError",
     "StaleFactsWarning",
+    "StoreChangedError",
     "StoreCorruptError",
     "StoreError",
     "UnsupportedMessageError",
@@ -79,6 +81,10 @@ class SourceError(StoreError):
 
 class IncompleteSourceError(SourceError):
     """A source gave fewer facts than it says it has, as servers do that cut long results."""
+
+
+class StoreChangedError(StoreError):
+    """Somebody else wrote to a store since the state that a change to it was made for."""
 
 
 class StoreCorruptError(StoreError):

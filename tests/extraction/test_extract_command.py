@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 
 import pytest
 from typer.testing import CliRunner
@@ -57,6 +58,28 @@ def test_facts_are_written_with_their_places(folder, name):
     assert again.exit_code == 0, again.output
     with KnowledgeStore(folder / "company.db") as store:
         assert len(store) == 2
+
+
+class Shared(KnowledgeStore):
+    """A store that another connection writes to when its facts have been read first."""
+
+    written = False
+
+    def triples(self):
+        yield from super().triples()
+        if not self.written:
+            self.written = True
+            with KnowledgeStore(self.path) as other:
+                other.add(("Norlin", "headquarters", "Bergen"))
+
+
+def test_what_others_write_meanwhile_is_kept(folder, monkeypatch):
+    monkeypatch.setattr(import_module("kblam.cli.extract"), "KnowledgeStore", Shared)
+    result = run("notes.md", "company.db", "--extractor", "facts_by_rule:make")
+    assert result.exit_code == 0, result.output
+    assert "3 facts written" in result.output
+    with KnowledgeStore(folder / "company.db") as store:
+        assert {fact.entity for fact in store} == {"Acme Corp.", "Norlin"}
 
 
 def test_vectors_are_kept_as_told(folder):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from many_spellings import make_world
 
+from kblam.errors import StoreChangedError
 from kblam.extraction import FactExtractor, merges_in, resolve, undo_merges
 from kblam.extraction.merging import combine
 from kblam.knowledge import KnowledgeStore, Triple, as_triple
@@ -98,6 +101,59 @@ def test_new_documents_are_merged_with_what_is_known(plain):
     assert fact.entity == "Acme Corporation"
     undo_merges(plain)
     assert [f.entity for f in plain.search(property="employees")] == ["Acme"]
+
+
+class Shared(KnowledgeStore):
+    """A store that another connection writes to whenever its facts have been read."""
+
+    def __init__(self, path, *writes):
+        super().__init__(path)
+        self.other = KnowledgeStore(path)
+        self.writes = list(writes)
+
+    def triples(self):
+        yield from super().triples()
+        if self.writes:
+            self.writes.pop(0)(self.other)
+
+    def close(self):
+        self.other.close()
+        super().close()
+
+
+def adding(value):
+    return lambda store: store.add(("Acme Corporation", "product", value))
+
+
+def saying(*parts):
+    answer = json.dumps({"facts": [dict(zip(("entity", "property", "value"), parts, strict=True))]})
+    return FactExtractor(lambda prompt, schema: answer)
+
+
+def test_what_others_write_while_names_are_compared_is_kept(tmp_path):
+    path = tmp_path / "facts.db"
+    KnowledgeStore.from_source(FACTS, path).close()
+    writes = adding("anvils"), lambda store: store.remove(property="headquarters")
+    with Shared(path, *writes) as store:
+        extraction = saying("Acme", "employees", "240").extract_into(
+            store, "Acme has 240 employees."
+        )
+        assert {(f.entity, f.property, f.value) for f in store} == {
+            (f.entity, f.property, f.value) for f in extraction.facts
+        }
+        assert [fact.value for fact in store.search(property="product")] == ["anvils"]
+        assert not store.search(property="headquarters")
+        assert store.search(property="employees")[0].entity == "Acme Corporation"
+        store.writes = [adding("rockets")]
+        assert undo_merges(store)
+        assert [fact.value for fact in store.search(property="product")] == ["anvils", "rockets"]
+
+
+def test_a_store_that_others_write_to_all_the_time_stays_theirs(tmp_path):
+    with Shared(tmp_path / "facts.db", *map(adding, "abcdefgh")) as store:
+        with pytest.raises(StoreChangedError, match="as they left it"):
+            saying("Acme", "lead", "Bo").extract_into(store, "The lead of Acme is Bo.")
+        assert [fact.value for fact in store] == list("abcde")
 
 
 def test_an_alias_said_in_a_fact_stays_said():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kblam.errors import FactError, SourceError, StoreError
+from kblam.errors import ConfigError, FactError, SourceError, StoreChangedError, StoreError
 from kblam.knowledge import (
     JournaledSource,
     JsonlSource,
@@ -233,6 +233,37 @@ def test_an_encoder_that_fails_leaves_the_store_as_it_was(store, embedder) -> No
     with pytest.raises(StoreError, match="NaN"):
         store.sync([("Acme", "founder", "Bo")])
     assert store.fingerprint == before
+
+
+def test_what_others_wrote_since_a_state_is_not_removed(store: KnowledgeStore) -> None:
+    store.add(("Acme", "founder", "Ann"))
+    before = store.state()
+    renamed = [("Acme Corp.", "founder", fact.value) for fact in store]
+    store.add(("Acme", "product", "anvils"))
+    for source in (renamed, list(store)):
+        with pytest.raises(StoreChangedError, match="unchanged_since"):
+            store.sync(source, unchanged_since=before)
+    assert [fact.value for fact in store] == ["Ann", "anvils"]
+    assert store.sync(renamed, unchanged_since=store.state()) == SyncReport(added=1, removed=2)
+    with pytest.raises(ConfigError, match=r"store\.state"):
+        store.sync(renamed, unchanged_since=store.fingerprint)
+
+
+def test_what_is_written_while_a_source_is_embedded_is_not_removed(tmp_path, embedder) -> None:
+    path = tmp_path / "facts.db"
+    with KnowledgeStore(path) as store, KnowledgeStore(path) as other:
+        store.sync([("Acme", "founder", "Ann")], encoder=embedder)
+        encode = embedder.encode
+
+        def encode_slowly(texts: list[str]) -> object:
+            other.add(("Acme", "product", "anvils"))
+            return encode(texts)
+
+        embedder.encode = encode_slowly
+        graph = Graph(("Acme", "founder", "Bo"))
+        with pytest.raises(StoreChangedError):
+            store.sync(graph, unchanged_since=store.state())
+        assert [fact.value for fact in store] == ["Ann", "anvils"]
 
 
 class Gone:

@@ -74,9 +74,10 @@ def extract(
     reader = FactExtractor(chosen, resolution=options, max_chars=max_chars)
     # Without a store a dry run leaves no file behind.
     with KnowledgeStore(":memory:" if dry_run and not store.exists() else store) as knowledge:
-        extraction = reader.extract(documents, known=knowledge.facts())
-        if not dry_run:
-            knowledge.sync(extraction)
+        if dry_run:
+            extraction = reader.extract(documents, known=knowledge.triples())
+        else:
+            extraction = reader.extract_into(knowledge, documents)
             if vectors is not None:
                 knowledge.convert_vectors(vectors.value)
     _print(extraction, as_json)

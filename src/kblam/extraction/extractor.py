@@ -15,6 +15,7 @@ from kblam.errors import (
 )
 from kblam.extraction._frameworks import GraphTransformer, NodeTransform
 from kblam.extraction._records import single_valued
+from kblam.extraction._rewriting import rewrite
 from kblam.extraction._spans import Evidence, find_evidence, spelled_in
 from kblam.extraction.documents import Document, passages, read_documents
 from kblam.extraction.language_model import (
@@ -27,7 +28,7 @@ from kblam.extraction.merging import combine
 from kblam.extraction.report import ExtractionReport
 from kblam.extraction.resolution import ResolutionOptions, contradictions, resolve
 from kblam.extraction.statements import Statement, StatementExtractor
-from kblam.knowledge import Triple, verbalise
+from kblam.knowledge import KnowledgeStore, Triple, verbalise
 
 __all__ = ["Extraction", "FactExtractor", "as_extractor"]
 
@@ -104,16 +105,50 @@ class FactExtractor:
             SourceError: A document cannot be read, or the extractor failed.
             MissingExtraError: Names are to be merged, and Splink is not installed.
         """
+        return self._merged(self._read(documents), known)
+
+    def extract_into(self, store: KnowledgeStore, documents: Any) -> Extraction:
+        """Extract the facts of documents into a store, and merge names with those of its facts.
+
+        The texts are read once, then everything is written in one transaction. Where others
+        wrote to the store while names were compared, these are compared again with what it
+        holds now: nothing that they wrote is lost.
+
+        Args:
+            store: Whose facts are known already.
+            documents: As for :meth:`extract`.
+
+        Returns:
+            All facts that the store holds then.
+
+        Raises:
+            SourceError: A document cannot be read, or the extractor failed.
+            MissingExtraError: Names are to be merged, and Splink is not installed.
+            StoreChangedError: Others wrote to the store all the time. It holds what they wrote,
+                and nothing of the documents.
+        """
+        found = self._read(documents)
+        extraction, _ = rewrite(store, lambda known: self._merged(found, known))
+        return extraction
+
+    def _read(self, documents: Any) -> _Found:
         texts = read_documents(documents)
         pieces = [piece for text in texts for piece in self._passages(text)]
-        found = _Found(needs_evidence=self._needs_evidence)
+        found = _Found(
+            needs_evidence=self._needs_evidence,
+            documents=len({text.id for text in texts}),
+            passages=len(pieces),
+        )
         for statement in self._statements(pieces):
             found.add(statement)
+        return found
+
+    def _merged(self, found: _Found, known: Iterable[Triple]) -> Extraction:
         before = combine(known)
         facts = combine([*before, *found.triples])
         report = ExtractionReport(
-            documents=len({text.id for text in texts}),
-            passages=len(pieces),
+            documents=found.documents,
+            passages=found.passages,
             found=found.count,
             duplicates=len(before) + len(found.triples) - len(facts),
             without_evidence=found.without_evidence,
@@ -194,6 +229,8 @@ class _Found:
 
     Attributes:
         needs_evidence: Leave out what the passage does not name.
+        documents: How many documents were read.
+        passages: In how many passages.
         triples: The facts.
         relations: The properties whose values are entities.
         count: How many statements there were.
@@ -202,6 +239,8 @@ class _Found:
     """
 
     needs_evidence: bool
+    documents: int
+    passages: int
     triples: list[Triple] = field(default_factory=list)
     relations: set[str] = field(default_factory=set)
     count: int = 0

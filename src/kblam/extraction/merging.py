@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from kblam.extraction._rewriting import rewrite
 from kblam.extraction.report import Merge
 from kblam.knowledge import KnowledgeStore, ListSource, Triple, as_triple, verbalise
 
@@ -69,8 +70,7 @@ def merges_in(store: KnowledgeStore) -> list[Merge]:
 def undo_merges(store: KnowledgeStore, names: Iterable[str] | None = None) -> int:
     """Give merged entities their own names back.
 
-    The facts are then what they would be if these names had never been merged. Nothing else may
-    write to the store meanwhile.
+    The facts are then what they would be if these names had never been merged.
 
     Args:
         store: Is changed in one transaction.
@@ -78,12 +78,16 @@ def undo_merges(store: KnowledgeStore, names: Iterable[str] | None = None) -> in
 
     Returns:
         How many facts were added, removed or changed.
+
+    Raises:
+        StoreChangedError: Others wrote to the store all the time. It holds what they wrote.
     """
     chosen = None if names is None else set(names)
-    facts: list[Triple] = []
-    for fact in store.facts():
-        facts.extend(_restored(fact, chosen))
-    report = store.sync(ListSource(combine(facts)))
+
+    def restored(facts: Iterable[Triple]) -> ListSource:
+        return ListSource(combine(own for fact in facts for own in _restored(fact, chosen)))
+
+    _, report = rewrite(store, restored)
     return report.added + report.removed + report.changed
 
 

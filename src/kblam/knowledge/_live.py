@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
-from kblam.errors import UnsupportedSourceError
+from kblam.errors import ConfigError, UnsupportedSourceError
 from kblam.knowledge._database import Database
 from kblam.knowledge._difference import SyncReport
 from kblam.knowledge._encode import encode_facts, lacks_vectors
 from kblam.knowledge._following import Follower, Following
 from kblam.knowledge._reader import StoreReader
+from kblam.knowledge._state import State
 from kblam.knowledge._synchronise import Synchroniser, Terms
 from kblam.knowledge.protocols import TextEmbedder, TripleSource
 from kblam.knowledge.sources import ListSource, TripleLike
@@ -82,6 +83,7 @@ class LiveStore(StoreReader):
         *,
         encoder: TextEmbedder | None = None,
         allow_empty: bool = False,
+        unchanged_since: Hashable = None,
     ) -> SyncReport:
         """Make the store say what a source says, no more and no less.
 
@@ -101,16 +103,28 @@ class LiveStore(StoreReader):
                 with; if there are none, facts are embedded when they are first read.
             allow_empty: Empty the store where the source gives nothing and does not itself say
                 (by ``count()``) that it is empty.
+            unchanged_since: What :meth:`state` returned before the facts were read that the
+                source was made of. What others wrote to the store since is then not removed,
+                but an error.
 
         Raises:
+            ConfigError: ``unchanged_since`` is no state of a store.
             FactError: The source holds something that is no fact, or one identifier twice.
+            StoreChangedError: The store is not in the state ``unchanged_since`` any more.
             SourceError: The source cannot be read, or gives nothing. After any error the store
                 is as it was.
         """
+        if not isinstance(unchanged_since, State | None):
+            raise ConfigError(
+                "Expected unchanged_since to be what store.state() returned before the facts were "
+                f"read, got {unchanged_since!r:.100}."
+            )
         if encoder is not None:
             self._know(encoder)
         triples = source if isinstance(source, TripleSource) else as_source(source)
-        report = self._synchroniser.sync(triples, Terms(allow_empty=allow_empty))
+        report = self._synchroniser.sync(
+            triples, Terms(allow_empty, unchanged_since=unchanged_since)
+        )
         if encoder is not None:
             # What a first synchronisation left for later, and what others wrote meanwhile.
             embedded = self.encode(encoder)

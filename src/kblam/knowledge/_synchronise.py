@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from kblam.errors import StoreError
+from kblam.errors import StoreChangedError, StoreError
 from kblam.knowledge._ahead import embed_ahead, write_vectors
 from kblam.knowledge._asking import expect_empty, reading, state_of, triples_of
 from kblam.knowledge._database import Database
@@ -36,11 +36,13 @@ class Terms:
         allow_empty: Whether a source that gives nothing, and does not say so, empties the store.
         mirror: Whether the store becomes the mirror of the source. One that holds facts of its
             own must not.
+        unchanged_since: The state that the store must still be in, None for any.
         stopped: Tells when to stop before anything is changed.
     """
 
     allow_empty: bool = False
     mirror: bool = False
+    unchanged_since: State | None = None
     stopped: Callable[[], bool] = lambda: False
 
 
@@ -90,6 +92,7 @@ class Synchroniser:
 
         Raises:
             Stopped: ``terms.stopped`` said so; the store is as it was.
+            StoreChangedError: The store is in another state than it must be.
             StoreError: The store is to be a mirror, and holds facts of its own.
         """
         if os.getpid() != self._process:
@@ -100,6 +103,9 @@ class Synchroniser:
             state = state_of(source)
             last = self._synced
             if last is not None and (last.source is not source or state is None):
+                last = None
+            if terms.unchanged_since is not None:
+                # Made for the facts of that state: it is these that it is compared with.
                 last = None
             if last is not None and last.state == state:
                 with self._database.read() as connection:
@@ -139,6 +145,7 @@ class Synchroniser:
             with self._database.read() as connection:
                 found = difference(connection, stage)
                 marked = _is_marked(connection, terms)
+            self._expect_unchanged(found.state, terms)
             if not stage.count and found and not terms.allow_empty:
                 expect_empty(source, len(found.remove))
             if not found and marked:
@@ -170,7 +177,8 @@ class Synchroniser:
     def _write(self, stage: Stage, found: Difference, terms: Terms) -> tuple[SyncReport, State]:
         with self._writing(terms) as connection:
             before: State | None = found.state
-            if read_state(connection) != before:
+            if (now := read_state(connection)) != before:
+                self._expect_unchanged(now, terms)
                 # Somebody else has written since.
                 found, before = difference(connection, stage), None
             report = apply(connection, stage, found)
@@ -195,6 +203,14 @@ class Synchroniser:
             yield connection
             if terms.stopped():
                 raise Stopped
+
+    def _expect_unchanged(self, state: State, terms: Terms) -> None:
+        if terms.unchanged_since not in (None, state):
+            raise StoreChangedError(
+                f"The knowledge store {self._database.name} is not in the state that "
+                "unchanged_since says: somebody else wrote to it since, and it is as they left "
+                "it. Read its facts again and make the change anew."
+            )
 
     def _expect_mirror(self, connection: sqlite3.Connection) -> None:
         if not may_mirror(connection):

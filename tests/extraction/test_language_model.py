@@ -40,7 +40,15 @@ def test_facts_are_kept_if_the_text_names_them():
 
 @pytest.mark.parametrize(
     "answer",
-    ["", "no JSON", '{"facts": ', '{"other": 1}', '{"facts": ["x"]}', '{"facts": [{"entity": 1}]}'],
+    [
+        "",
+        "no JSON",
+        '{"facts": ',
+        '{"other": 1}',
+        '{"facts": ["x"]}',
+        '{"facts": [{"entity": 1}]}',
+        '{"facts": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    ],
 )
 def test_answers_that_are_no_facts_are_reported(answer):
     report = FactExtractor(lambda prompt, schema: answer).extract(TEXT).report
@@ -54,6 +62,26 @@ def test_empty_parts_are_reported_and_text_around_the_json_is_ignored():
     )("", {})
     report = FactExtractor(lambda prompt, schema: answer + " Done.").extract(TEXT).report
     assert (report.facts, len(report.unreadable)) == (1, 1)
+
+
+def test_a_reply_that_cannot_be_read_costs_its_own_passage_only():
+    replies = iter(['{"facts": ' + '{"a": ' * 100_000 + "1" + "}" * 100_000 + "}"])
+    good = answering(fact("Aurora", "lead", "Mirela Osei"))
+    extractor = FactExtractor(lambda prompt, schema: next(replies, good("", {})), max_chars=40)
+    report = extractor.extract(TEXT + " The lead of Aurora is Mirela Osei.").report
+    assert (report.passages, report.facts, len(report.unreadable)) == (3, 1, 1)
+
+
+def test_only_texts_and_numbers_are_parts_of_facts():
+    parts = ('"QX-7719"', "7", "6.80", "1e400", "true", "NaN", "-Infinity", "null", "[7]")
+    facts = [f'{{"entity": "Aurora", "property": "code", "value": {part}}}' for part in parts]
+    answer = f'{{"facts": [{", ".join(facts)}]}}'
+    extractor = FactExtractor(
+        LanguageModelExtractor(lambda prompt, schema: answer, needs_evidence=False), resolution=None
+    )
+    extraction = extractor.extract(TEXT)
+    assert [fact.value for fact in extraction.facts] == ["QX-7719", "7", "6.80", "1e400"]
+    assert len(extraction.report.unreadable) == 5
 
 
 def test_long_texts_are_cut_and_a_prompt_holds_one_passage():

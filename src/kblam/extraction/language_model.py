@@ -148,14 +148,19 @@ def _parsed(passage: Document, answer: str) -> Iterator[Statement]:
     """Yield the facts of an answer: the JSON object in it, whatever is said around it."""
     start, end = answer.find("{"), answer.rfind("}")
     try:
-        items = json.loads(answer[start : end + 1])["facts"]
-    except (ValueError, KeyError, TypeError):
+        items = _loaded(answer[start : end + 1])["facts"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         yield Statement(passage, "", "", "", problem=f"no list of facts in {answer!r:.200}")
         return
     for item in items if isinstance(items, list) else [items]:
         parts = [item.get(part) for part in _PARTS] if isinstance(item, dict) else []
-        if parts and all(isinstance(part, (str, int, float)) for part in parts):
-            entity, name, value = (str(part) for part in parts)
+        if parts and all(isinstance(part, str) for part in parts):
+            entity, name, value = map(str, parts)
             yield Statement(passage, entity, name, value)
         else:
             yield Statement(passage, "", "", "", problem=f"not a fact: {item!r:.200}")
+
+
+def _loaded(text: str) -> Any:
+    """Read JSON with its numbers as they are written; NaN and infinity are none of them."""
+    return json.loads(text, parse_int=str, parse_float=str, parse_constant=lambda _: None)

@@ -107,7 +107,7 @@ def test_a_source_is_read_before_each_answer_or_only_when_told(store: KnowledgeS
     assert feed.reads == 4
 
 
-@pytest.mark.parametrize("every", [0, -1, math.nan])
+@pytest.mark.parametrize("every", [0, -1, math.nan, 1e10, 10**400])
 def test_settings_are_checked(store: KnowledgeStore, every: float) -> None:
     with pytest.raises(ConfigError, match="every"):
         store.follow(Feed("anvils"), every=every)

@@ -67,10 +67,12 @@ class Follower:
         on_error: Literal["raise", "warn"],
         allow_empty: bool,
     ) -> None:
-        if every is not None and not every > 0:
+        # A thread waits no longer than that, which is centuries (on Windows, weeks).
+        longest = threading.TIMEOUT_MAX
+        if every is not None and not (0 < every <= longest or every == float("inf")):
             raise ConfigError(
                 f"Expected seconds between two readings of a source, got every={every!r}. Give a "
-                "number above 0, math.inf to read only when told, or None."
+                f"number above 0 and up to {longest:.0f}, math.inf to read only when told, or None."
             )
         if on_error not in ("raise", "warn"):
             raise ConfigError(f"Expected on_error 'raise' or 'warn', got {on_error!r}.")

@@ -374,6 +374,69 @@ def test_a_journal_is_not_enough_where_something_else_was_written(store: Knowled
         assert store.refresh() == SyncReport(added=1, removed=1)
 
 
+class Journal:
+    """A source that tells its changes in whatever form it was given them."""
+
+    def __init__(self, *facts: object) -> None:
+        self.facts = facts
+        self.told: object = None
+        self.version = 0
+
+    def triples(self) -> Iterator[object]:
+        yield from self.facts
+
+    def count(self) -> int:
+        return len(self.facts)
+
+    def state(self) -> int:
+        return self.version
+
+    def tell(self, changed: list[object], removed: list[str]) -> None:
+        self.version += 1
+        self.told = SourceChanges(changed, removed, self.version)
+
+    def changes(self, since: object) -> object:
+        return self.told
+
+
+LEAD = {"id": "1", "entity": "Acme", "property": "lead", "value": "Ann"}
+
+
+def test_changes_are_told_in_any_form_of_a_fact(store: KnowledgeStore) -> None:
+    journal = Journal(LEAD, Triple("Acme", "office", "Ghent", id="2"))
+    store.follow(journal)
+    journal.tell([LEAD | {"value": "Bo"}, Triple("Acme", "part", "anvil", id="3")], ["2"])
+    assert store.refresh() == SyncReport(added=1, changed=1, removed=1)
+    assert {fact.id: fact.value for fact in store} == {"1": "Bo", "3": "anvil"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ([("Acme", "lead", "Bo")], r"Journal.*identifier, got 1 without"),
+        ([Triple("Acme", "lead", "Bo")], r"Journal.*identifier, got 1 without"),
+        (["Acme"], "A fact must be a Triple"),
+        (None, "Journal.*could not be read: TypeError"),
+    ],
+)
+def test_changes_that_are_none_leave_the_store_as_it_was(
+    store: KnowledgeStore, changed: list[object], message: str
+) -> None:
+    journal = Journal(LEAD)
+    store.follow(journal)
+    before = store.fingerprint
+    journal.tell(changed, [])
+    with pytest.raises((FactError, SourceError), match=message):
+        store.refresh()
+    assert store.fingerprint == before
+
+
+def test_a_source_that_tells_its_changes_names_its_facts(store: KnowledgeStore) -> None:
+    with pytest.raises(FactError, match=r"changes\(\).*got 1 without"):
+        store.follow(Journal(LEAD, ("Acme", "office", "Ghent")))
+    assert not len(store)
+
+
 def test_a_store_tells_its_changes(store: KnowledgeStore) -> None:
     store.add([Triple("Acme", "lead", "Ann", id="1"), Triple("Acme", "lead", "Bo", id="2")])
     before = store.state()

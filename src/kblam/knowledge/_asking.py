@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from kblam.errors import KBLaMError, SourceError, without_credentials
-from kblam.knowledge.protocols import TripleSource, VersionedSource
+from kblam.errors import FactError, KBLaMError, SourceError, without_credentials
+from kblam.knowledge.protocols import (
+    JournaledSource,
+    SourceChanges,
+    TripleSource,
+    VersionedSource,
+)
 from kblam.knowledge.triple import Triple, as_triple
 
-__all__ = ["expect_empty", "reading", "state_of", "triples_of"]
+__all__ = ["changes_of", "expect_empty", "expect_named", "reading", "state_of", "triples_of"]
 
 
 @contextmanager
@@ -65,6 +71,43 @@ def state_of(source: TripleSource) -> Hashable:
         return None
     with reading(source):
         return source.state()
+
+
+def changes_of(source: JournaledSource, since: Hashable) -> SourceChanges | None:
+    """Return what changed in a source after a state, None where it does not say.
+
+    Raises:
+        SourceError: It could not be asked.
+        FactError: It gave something that is no fact, or does not name it.
+    """
+    with reading(source):
+        changes = source.changes(since)
+        if changes is None:
+            return None
+        changed = [as_triple(item) for item in changes.changed]
+        expect_named(source, sum(triple.id is None for triple in changed))
+        return replace(changes, changed=changed)
+
+
+def expect_named(source: JournaledSource, nameless: int) -> None:
+    """Expect that a source which tells what changed names each fact.
+
+    Without a name it could not be told which fact of the store a changed one was before: both
+    would stay.
+
+    Args:
+        source: The source.
+        nameless: How many of the facts that it gave have no identifier.
+
+    Raises:
+        FactError: It is more than none.
+    """
+    if nameless:
+        raise FactError(
+            f"A source of facts ({type(source).__name__}) that tells its changes() must give each "
+            f"fact an identifier, got {nameless:,} without. Give the facts of triples() and of "
+            "changes() an id, or leave changes() out: all is then read and compared."
+        )
 
 
 def expect_empty(source: TripleSource, count: int) -> None:

@@ -11,7 +11,13 @@ from dataclasses import dataclass, replace
 
 from kblam.errors import StoreChangedError, StoreError
 from kblam.knowledge._ahead import embed_ahead, write_vectors
-from kblam.knowledge._asking import expect_empty, reading, state_of, triples_of
+from kblam.knowledge._asking import (
+    changes_of,
+    expect_empty,
+    expect_named,
+    state_of,
+    triples_of,
+)
 from kblam.knowledge._database import Database
 from kblam.knowledge._difference import (
     Difference,
@@ -123,8 +129,7 @@ class Synchroniser:
         """Do what a source's journal says; None where it does not say, or not for this store."""
         if not isinstance(source, JournaledSource):
             return None
-        with reading(source):
-            changes = source.changes(last.state)
+        changes = changes_of(source, last.state)
         if changes is None:
             return None
         with opened_stage() as stage:
@@ -142,6 +147,8 @@ class Synchroniser:
     ) -> tuple[SyncReport, _Synced]:
         with opened_stage() as stage:
             stage.fill(triples_of(source), terms.stopped)
+            if isinstance(source, JournaledSource):
+                expect_named(source, stage.count - stage.named)
             with self._database.read() as connection:
                 found = difference(connection, stage)
                 marked = _is_marked(connection, terms)

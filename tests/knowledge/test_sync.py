@@ -74,6 +74,20 @@ def test_sync_can_swap_what_ids_name(store: KnowledgeStore) -> None:
     assert [(fact.id, fact.value) for fact in store] == [("1", "Bo"), ("2", "Ann")]
 
 
+def test_an_identifier_may_be_what_another_fact_would_be_called(store: KnowledgeStore) -> None:
+    nameless = ("Acme", "founder", "Ann")
+    with KnowledgeStore.from_source(nameless) as other:
+        (derived,) = [fact.id for fact in other]
+    named = Triple("Acme", "founder", "Bo", id=derived)
+    for held in ([], [nameless], [named]):
+        for facts in ([nameless, named], [named, nameless]):
+            store.sync(ListSource(held), allow_empty=True)
+            store.sync(ListSource(facts))
+            assert {fact.value: fact.id == derived for fact in store} == {"Ann": False, "Bo": True}
+            assert not store.sync(ListSource(facts))
+    store.check()
+
+
 def test_a_failing_sync_changes_nothing(store: KnowledgeStore) -> None:
     store.add(("Acme", "founder", "Ann"))
     twice = [Triple("Acme", "lead", "Bo", id="1"), Triple("Acme", "lead", "Cid", id="1")]

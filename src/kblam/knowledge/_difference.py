@@ -92,7 +92,7 @@ def apply(connection: sqlite3.Connection, stage: Stage, found: Difference) -> Sy
         # A fact of the source whose content changed keeps its place.
         row = found.replaced.get(triple.id) if triple.id else None
         replaced += row is not None
-        _rows.insert(connection, triple, row)
+        _rows.insert(connection, triple, row, stage.names)
     return SyncReport(
         added=len(found.insert) - replaced,
         removed=len(found.remove) - replaced,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any
 
@@ -101,13 +101,19 @@ def add(connection: sqlite3.Connection, triples: Iterable[Triple]) -> int:
     return sum(insert(connection, triple) for triple in triples)
 
 
-def insert(connection: sqlite3.Connection, triple: Triple, row: int | None = None) -> bool:
+def insert(
+    connection: sqlite3.Connection,
+    triple: Triple,
+    row: int | None = None,
+    wanted: Callable[[str], bool] = lambda _: False,
+) -> bool:
     """Insert one triple, unless a fact says the same already.
 
     Args:
         connection: Inside a write transaction.
         triple: With or without an identifier.
         row: The row to take again, where a fact is replaced in its place.
+        wanted: Tells which identifiers other triples have, that come later.
 
     Returns:
         Whether it was inserted.
@@ -117,6 +123,8 @@ def insert(connection: sqlite3.Connection, triple: Triple, row: int | None = Non
     """
     for attempt in range(100):
         identifier = triple.id or _derived_id(triple, attempt)
+        if not triple.id and wanted(identifier):
+            continue
         values = (identifier, *content_columns(identifier, triple), row)
         if connection.execute(_INSERT, values).rowcount:
             return True
@@ -124,7 +132,7 @@ def insert(connection: sqlite3.Connection, triple: Triple, row: int | None = Non
             return False
         if triple.id:
             break
-        # A fact with the derived identifier was changed since: take the next one.
+        # A fact with the derived identifier was changed since; the next one is taken.
     taken = get(connection, identifier)
     raise FactError(
         f"The fact id {identifier!r} is taken by {_shown(taken)}; it cannot also name "

@@ -81,6 +81,28 @@ def test_a_condition_must_be_a_value(staff: KnowledgeStore, condition: Any) -> N
         staff.view(team=condition)
 
 
+@pytest.mark.parametrize("number", [2**63, 2**63 + 1, -(2**63) - 1, 10**400])
+def test_a_number_that_is_rounded_is_none_that_is_wanted(number: int) -> None:
+    level = {"level": number, "levels": [7, number]}
+    with KnowledgeStore.from_source([Triple("e", "p", "v", metadata=level)]) as store:
+        (fact,) = store
+        for wanted in (2.0**63, -(2.0**63), 1.7976931348623157e308):
+            for view in (store.view(level=wanted), store.view(levels=[wanted, 8])):
+                assert not view.shows(fact)
+                assert not store.count(view)
+        assert store.view(levels=7).shows(fact)
+        assert store.count(store.view(levels=7)) == 1
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 2.0**63, 2**53 + 1])
+def test_large_numbers_are_compared_exactly(number: float) -> None:
+    with KnowledgeStore.from_source([Triple("e", "p", "v", metadata={"level": number})]) as store:
+        (fact,) = store
+        for wanted in (2**63 - 1, 2.0**63, -(2**63), -(2.0**63), 2.0**53):
+            view = store.view(level=wanted)
+            assert view.shows(fact) == (number == wanted) == bool(store.count(view))
+
+
 scalars = st.one_of(
     st.none(),
     st.booleans(),

@@ -18,6 +18,7 @@ Choice = Scalar | Iterable[Scalar]
 
 # Constant text: a view only ever fills in the three parameters, each of them JSON.
 # A fact passes if, for each wanted key, its metadata has one of the values, or a list holding one.
+# A whole number of more than 64 bits is never one of them: SQLite rounds it.
 VIEW_CLAUSE = """
     (:entities IS NULL OR entity IN (SELECT value FROM json_each(:entities)))
     AND (:properties IS NULL OR property IN (SELECT value FROM json_each(:properties)))
@@ -26,10 +27,16 @@ VIEW_CLAUSE = """
             SELECT 1
             FROM json_each(facts.metadata) AS own, json_each(wanted.value) AS choice
             WHERE own.key = wanted.key AND (
-                (own.type NOT IN ('array', 'object') AND own.value IS choice.value)
+                (
+                    own.type NOT IN ('array', 'object')
+                    AND NOT (own.type = 'integer' AND typeof(own.value) = 'real')
+                    AND own.value IS choice.value
+                )
                 OR (own.type = 'array' AND EXISTS (
                     SELECT 1 FROM json_each(own.value) AS item
-                    WHERE item.type NOT IN ('array', 'object') AND item.value IS choice.value
+                    WHERE item.type NOT IN ('array', 'object')
+                    AND NOT (item.type = 'integer' AND typeof(item.value) = 'real')
+                    AND item.value IS choice.value
                 ))
             )
         )
@@ -216,7 +223,8 @@ def _is_scalar(item: object) -> bool:
 def _has_one(own: Any, choices: tuple[Scalar, ...]) -> bool:
     """Whether a fact's value, or an item of a list that it is, is one of those wanted."""
     items = own if isinstance(own, (list, tuple)) else [own]
-    return any(not isinstance(item, (list, tuple, Mapping)) and item in choices for item in items)
+    # What cannot be wanted is not compared either: it may be equal to a number that can.
+    return any(_is_scalar(item) and item in choices for item in items)
 
 
 def _both(first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tuple[str, ...] | None:

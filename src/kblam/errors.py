@@ -7,7 +7,7 @@ Every message says what was expected, what came, and what to do::
     ├── FactError (ValueError)               a triple with an empty or malformed part
     ├── StoreError                           a knowledge store cannot be used
     │   ├── SourceError                      what facts are read from failed: gone, refused, late
-    │   │   └── IncompleteSourceError        it gave fewer facts than it says it has
+    │   │   └── IncompleteSourceError        a server gave less than it counts
     │   ├── StoreChangedError                somebody else wrote to the store meanwhile
     │   ├── StoreCorruptError                the file is not a store, or is damaged
     │   └── UnsupportedSourceError (TypeError)  no source reads this kind of object
@@ -80,7 +80,7 @@ class SourceError(StoreError):
 
 
 class IncompleteSourceError(SourceError):
-    """A source gave fewer facts than it says it has, as servers do that cut long results."""
+    """A server gave less than it counts, as those do that cut long results. Its source says so."""
 
 
 class StoreChangedError(StoreError):

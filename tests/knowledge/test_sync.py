@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from kblam.errors import ConfigError, FactError, SourceError, StoreChangedError, StoreError
+from kblam.errors import (
+    ConfigError,
+    FactError,
+    IncompleteSourceError,
+    SourceError,
+    StoreChangedError,
+    StoreError,
+)
 from kblam.knowledge import (
     JournaledSource,
     JsonlSource,
@@ -278,6 +285,25 @@ def test_what_is_written_while_a_source_is_embedded_is_not_removed(tmp_path, emb
         with pytest.raises(StoreChangedError):
             store.sync(graph, unchanged_since=store.state())
         assert [fact.value for fact in store] == ["Ann", "anvils"]
+
+
+def test_a_source_that_was_cut_short_says_so_itself(store: KnowledgeStore) -> None:
+    class Cut(Graph):
+        def count(self) -> int:
+            return 3  # about
+
+        def triples(self) -> Iterator[Triple]:
+            yield from super().triples()
+            if len(self.held) < 2:
+                raise IncompleteSourceError("Expected 2 facts, got 1.")
+
+    source = Cut(("Acme", "founder", "Ann"), ("Acme", "product", "anvils"))
+    assert store.follow(source) == SyncReport(added=2)
+    del source.held[1]
+    source.version = 1
+    with pytest.raises(IncompleteSourceError):
+        store.refresh()
+    assert len(store) == 2
 
 
 class Gone:

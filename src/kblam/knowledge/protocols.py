@@ -61,7 +61,12 @@ class TripleSource(Protocol):
         ...
 
     def count(self) -> int | None:
-        """Return about how many triples there are (for progress bars), None if unknown."""
+        """Return about how many triples there are (for progress bars), None if unknown.
+
+        A store does not hold what it read against this. Only where a source gives nothing does
+        0 say that it is meant to be empty. A source that can be cut short has to notice it and
+        raise :class:`kblam.errors.IncompleteSourceError`.
+        """
         ...
 
 

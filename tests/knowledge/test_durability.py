@@ -308,6 +308,14 @@ def test_overwritten_pages_are_noticed(whole: Path) -> None:
             store.check()
 
 
+def test_a_damaged_schema_is_noticed_whatever_its_bytes(whole: Path) -> None:
+    """SQLite quotes it in its messages, which are then no UTF-8."""
+    content = whole.read_bytes()
+    whole.write_bytes(content.replace(b"facts_property", b"facts_\x92roperty", 1))
+    with pytest.raises(StoreCorruptError, match=r"damaged: malformed.*facts_\ufffdroperty"):
+        KnowledgeStore(whole)
+
+
 def test_facts_written_past_the_store_are_noticed(whole: Path) -> None:
     connection = sqlite3.connect(whole)
     connection.execute("UPDATE facts SET value = 'forged' WHERE row = 1")

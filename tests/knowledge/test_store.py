@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kblam.errors import FactError, StoreError
+from kblam.errors import ConfigError, FactError, StoreError
 from kblam.knowledge import Fact, KnowledgeStore, ListSource, Triple
 
 FACTS = [
@@ -198,6 +198,28 @@ def test_search(store: KnowledgeStore) -> None:
     assert store.search("100%") == store.search("a_me") == []
     assert len(store.search(limit=2)) == 2
     assert len(store.search()) == 6
+
+
+def test_what_no_store_can_hold_is_not_found(store: KnowledgeStore) -> None:
+    store.add(FACTS)
+    half = "\ud800"
+    assert store.get(half) is None
+    assert store.get_many([half]) == [None]
+    assert store.search(half) == store.search(f"acme {half}") == []
+    assert store.search(entity=half) == store.search(property=half) == []
+    assert store.remove(id=half) == store.remove(entity=half) == store.remove(property=half) == 0
+    assert len(store) == len(FACTS)
+
+
+def test_limits_may_be_as_large_as_one_likes(store: KnowledgeStore) -> None:
+    store.add(FACTS)
+    assert len(store.search(limit=2**70)) == len(FACTS)
+    assert list(store.journal(2**70)) == []
+    assert len(list(store.journal(-(2**70)))) == len(FACTS)
+    with pytest.raises(ConfigError, match="whole number as limit, got 'x'"):
+        store.search(limit="x")
+    with pytest.raises(ConfigError, match="whole number as since, got None"):
+        list(store.journal(None))
 
 
 def test_the_loop_may_change_the_store(store: KnowledgeStore) -> None:

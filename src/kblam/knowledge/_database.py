@@ -13,12 +13,11 @@ from pathlib import Path
 
 from kblam.errors import KBLaMError, StoreCorruptError, StoreError
 from kblam.knowledge import _schema
+from kblam.knowledge._connection import Connection, connect
 from kblam.knowledge._layout import VectorForm
-from kblam.knowledge._search import words_occur
 
 __all__ = ["Database"]
 
-_BUSY_SECONDS = 60.0
 _FOREIGN = "not a database"
 _DAMAGE = ("malformed", _FOREIGN, "could not decode to utf-8")
 
@@ -44,8 +43,8 @@ class Database:
         self.name = str(path)
         self.closed = False
         self._process = os.getpid()
-        self._idle: deque[sqlite3.Connection] = deque()
-        self._inherited: deque[sqlite3.Connection] = deque()
+        self._idle: deque[Connection] = deque()
+        self._inherited: deque[Connection] = deque()
         self._writer = threading.RLock()
         if self.path is not None:
             _schema.check_place(self.path)
@@ -58,7 +57,7 @@ class Database:
         # A store that nobody closed is closed with its last reference.
         weakref.finalize(self, _close_all, self._idle, self._process)
 
-    def _prepared(self, form: VectorForm | None) -> sqlite3.Connection:
+    def _prepared(self, form: VectorForm | None) -> Connection:
         """Open the first connection, and see that the database is a store."""
         with self._translated():
             connection = self._open()
@@ -70,7 +69,7 @@ class Database:
             return connection
 
     @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> Iterator[Connection]:
         """Lend a connection inside one read transaction, so that all queries see one state."""
         with self._translated(), self._borrowed() as connection:
             if connection.in_transaction:  # in memory, inside this thread's own write
@@ -83,7 +82,7 @@ class Database:
                 connection.rollback()
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self) -> Iterator[Connection]:
         """Lend a connection inside one write transaction: all of it is committed, or nothing."""
         with self._translated(), self._writer, self._borrowed() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -111,7 +110,7 @@ class Database:
             _close_all(self._idle, self._process)
 
     @contextmanager
-    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+    def _borrowed(self) -> Iterator[Connection]:
         if self.in_memory:
             with self._writer:
                 self._refuse_if_closed()
@@ -141,15 +140,9 @@ class Database:
         if self.closed:
             self.close()
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path or ":memory:",
-            timeout=_BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+    def _open(self) -> Connection:
+        connection = connect(str(self.path or ":memory:"))
         try:
-            connection.create_function("words_occur", 4, words_occur, deterministic=True)
             if not self.in_memory:
                 mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
                 if mode != "wal":
@@ -176,7 +169,7 @@ class Database:
             raise StoreError(f"The knowledge store {self.name} failed: {message}.") from error
 
 
-def _close_all(idle: deque[sqlite3.Connection], process: int) -> None:
+def _close_all(idle: deque[Connection], process: int) -> None:
     """Close connections, unless they were opened before this process was forked."""
     if os.getpid() == process:
         while idle:

@@ -12,6 +12,7 @@ from kblam.knowledge import _rows
 from kblam.knowledge._change import Change
 from kblam.knowledge._check import check_store
 from kblam.knowledge._database import Database
+from kblam.knowledge._parameters import may_be_stored, whole_number
 from kblam.knowledge._preview import preview
 from kblam.knowledge._snapshot import Snapshot, snapshot_of
 from kblam.knowledge._state import State, read_state
@@ -121,13 +122,18 @@ class StoreReader:
             property: The whole property, as the store has it.
             limit: At most so many.
             view: Search only these facts.
+
+        Raises:
+            ConfigError: ``limit`` is no whole number.
         """
+        if not may_be_stored(text, entity, property):
+            return []
         parameters = {
             **view_parameters(view),
             "text": text,
             "entity": entity,
             "property": property,
-            "limit": limit,
+            "limit": whole_number("limit", limit),
         }
         with self._database.read() as connection:
             return [_rows.new_fact(row) for row in connection.execute(_SEARCH, parameters)]
@@ -182,7 +188,12 @@ class StoreReader:
             return read_state(connection).sequence
 
     def journal(self, since: int = 0) -> Iterator[Change]:
-        """Iterate over the changes after number ``since``, oldest first."""
+        """Iterate over the changes after number ``since``, oldest first.
+
+        Raises:
+            ConfigError: ``since`` is no whole number.
+        """
+        since = whole_number("since", since)
         while True:
             with self._database.read() as connection:
                 page = connection.execute(

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from kblam.errors import FactError, StoreCorruptError
+from kblam.knowledge._parameters import may_be_stored
 from kblam.knowledge.triple import Fact, Triple
 from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
 
@@ -84,6 +85,8 @@ def metadata_json(triple: Triple) -> str:
 
 def get(connection: sqlite3.Connection, identifier: str) -> Fact | None:
     """Return the fact with this identifier."""
+    if not may_be_stored(identifier):
+        return None
     row = connection.execute(_BY_ID, (identifier,)).fetchone()
     return None if row is None else new_fact(row)
 
@@ -186,6 +189,8 @@ def remove(
     name: str | None,
 ) -> int:
     """Delete the facts for which all that is given holds."""
+    if not may_be_stored(identifier, entity, name):
+        return 0
     return connection.execute(
         """
         DELETE FROM facts

@@ -12,7 +12,7 @@ from kblam.errors import FactError
 from kblam.knowledge._predicates import verb_phrase
 from kblam.knowledge._words import is_iri, property_words, term_words, value_words, verbalise
 
-__all__ = ["Fact", "Triple", "as_triple", "inverse"]
+__all__ = ["Fact", "Triple", "as_triple", "inverse", "is_unicode"]
 
 _PARTS = ("entity", "property", "value")
 
@@ -220,7 +220,7 @@ def _clean(name: str, part: Any) -> str:
     text = part.strip()
     if not text:
         raise FactError(f"The {name} of a fact must not be empty, got {part!r}.")
-    if "\x00" in text or not _is_unicode(text):
+    if "\x00" in text or not is_unicode(text):
         raise FactError(
             f"The {name} of a fact holds a character that is not text (NUL or half a surrogate "
             f"pair): {text!r:.100}. Remove it first."
@@ -228,7 +228,8 @@ def _clean(name: str, part: Any) -> str:
     return text
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether a text can be stored at all: half a surrogate pair cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

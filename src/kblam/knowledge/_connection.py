@@ -1,0 +1,59 @@
+"""One connection to SQLite, as a store uses it."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from kblam.knowledge._search import words_occur
+
+__all__ = ["Connection", "connect"]
+
+_BUSY_SECONDS = 60.0
+
+
+class Connection(sqlite3.Connection):
+    """A connection whose every failure is an error of SQLite's.
+
+    Raises:
+        sqlite3.Error: From each method, as SQLite says it.
+    """
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """Run one statement."""
+        try:
+            return super().execute(*arguments)
+        except UnicodeDecodeError as error:
+            raise _damage(error) from error
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        """Run one statement again and again."""
+        try:
+            return super().executemany(*arguments)
+        except UnicodeDecodeError as error:
+            raise _damage(error) from error
+
+
+def _damage(error: UnicodeDecodeError) -> sqlite3.DatabaseError:
+    """Return the error that Python could not make: SQLite quotes a damaged schema as it is."""
+    return sqlite3.DatabaseError(f"malformed: {error.object.decode(errors='replace'):.200}")
+
+
+def connect(place: str) -> Connection:
+    """Open a connection outside of any transaction, which any thread may use in its turn.
+
+    Args:
+        place: A path, or ``":memory:"``.
+
+    Raises:
+        sqlite3.Error: SQLite cannot open it.
+    """
+    connection = sqlite3.connect(
+        place,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Connection,
+    )
+    connection.create_function("words_occur", 4, words_occur, deterministic=True)
+    return connection

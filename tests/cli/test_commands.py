@@ -178,6 +178,7 @@ def test_train_refuses_settings_out_of_range(kblam):
         (("index", "table.csv", "out.db"), "Name the columns"),
         (("inspect", "none.db"), "kblam index"),
         (("inspect", "corrupt.db"), "not a knowledge store"),
+        (("inspect", "nothing.db"), "found an empty file"),
         (("ask", "none.db", "Who?"), "kblam index"),
         (("ask", "facts.jsonl", "Who?", "--adapter", "nowhere"), "kblam train"),
         (("ask", "facts.jsonl", "Who?", "--base-model", "nowhere"), "(3) installed weight wheels"),
@@ -191,12 +192,14 @@ def test_mistakes_get_one_clear_message(kblam, facts_file, monkeypatch, argument
         "empty.jsonl": '{"entity": "Aurora", "property": " ", "value": "x"}',
         "table.csv": "a,b,c\n1,2,3\n",
         "corrupt.db": "this is not a database",
+        "nothing.db": "",
     }.items():
         facts_file.with_name(name).write_text(text, encoding="utf-8")
     result = kblam(*arguments, code=2)
     assert result.stderr.count("Error: ") == 1
     assert message in result.stderr
     assert "Traceback" not in result.output
+    assert facts_file.with_name("nothing.db").stat().st_size == 0
 
 
 def test_an_adapter_for_another_model_is_refused(kblam, facts_file, tiny_model):

@@ -247,14 +247,33 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     assert path.read_text() == '{"entity": "Acme"}\n'
 
 
-def test_another_database_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["delete", "truncate", "persist"])
+def test_another_database_is_refused_and_left_as_it_is(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "other.db"
     connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA journal_mode = {mode}")
     connection.execute("CREATE TABLE facts (a)")
     connection.commit()
     connection.close()
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(StoreCorruptError, match="SQLite database, but not a knowledge store"):
         KnowledgeStore(path)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_none_is_made_where_none_is_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "facts.db"
+    with pytest.raises(StoreError, match="found no such file"):
+        KnowledgeStore(path, create=False)
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(StoreError, match="found an empty file"):
+        KnowledgeStore(path, create=False)
+    assert path.stat().st_size == 0
+    assert list(tmp_path.iterdir()) == [path]
+    KnowledgeStore(path).close()
+    with KnowledgeStore(path, create=False) as store:
+        assert len(store) == 0
 
 
 def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
@@ -270,8 +289,10 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
+    content = path.read_bytes()
     with pytest.raises(StoreError, match="schema version 99"):
         KnowledgeStore(path)
+    assert path.read_bytes() == content
 
 
 def test_folders_are_no_stores(tmp_path: Path) -> None:

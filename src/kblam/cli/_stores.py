@@ -52,7 +52,7 @@ def open_existing(path: Path) -> KnowledgeStore:
             f"Expected a knowledge store at {str(path)!r}, found no such file. "
             f"Make one with: kblam index FACTS.jsonl {path}"
         )
-    return KnowledgeStore(path)
+    return KnowledgeStore(path, create=False)
 
 
 def open_readable(path: Path) -> KnowledgeStore:

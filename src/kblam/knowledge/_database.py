@@ -31,13 +31,17 @@ class Database:
     Args:
         path: A file, created if it does not exist, or ``":memory:"``.
         form: What its vectors are to be kept in, None for whatever it has.
+        create: Make a store where there is none.
 
     Raises:
         StoreCorruptError: The file is not a knowledge store, or it is damaged.
-        StoreError: The file cannot be opened, or keeps its vectors in another form.
+        StoreError: The file cannot be opened, or keeps its vectors in another form; or there is
+            none, and none is to be made.
     """
 
-    def __init__(self, path: str | Path, form: VectorForm | None = None) -> None:
+    def __init__(
+        self, path: str | Path, form: VectorForm | None = None, *, create: bool = True
+    ) -> None:
         self.in_memory = str(path) == ":memory:"
         self.path = None if self.in_memory else Path(path).absolute()
         self.name = str(path)
@@ -47,9 +51,9 @@ class Database:
         self._inherited: deque[Connection] = deque()
         self._writer = threading.RLock()
         if self.path is not None:
-            _schema.check_place(self.path)
+            _schema.check_place(self.path, create=create)
         try:
-            self._idle.append(self._prepared(form))
+            self._idle.append(self._prepared(form, create))
         except StoreCorruptError as error:
             if self.path is not None and _FOREIGN in str(error.__cause__):
                 _schema.explain_foreign(self.path)
@@ -57,12 +61,12 @@ class Database:
         # A store that nobody closed is closed with its last reference.
         weakref.finalize(self, _close_all, self._idle, self._process)
 
-    def _prepared(self, form: VectorForm | None) -> Connection:
+    def _prepared(self, form: VectorForm | None, create: bool) -> Connection:
         """Open the first connection, and see that the database is a store."""
         with self._translated():
             connection = self._open()
             try:
-                _schema.prepare(connection, self.name, form)
+                _schema.prepare(connection, self.name, form, create=create)
             except BaseException:
                 connection.close()
                 raise
@@ -141,16 +145,7 @@ class Database:
             self.close()
 
     def _open(self) -> Connection:
-        connection = connect(str(self.path or ":memory:"))
-        try:
-            if not self.in_memory:
-                mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-                if mode != "wal":
-                    connection.execute("PRAGMA journal_mode = WAL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return connect(str(self.path or ":memory:"))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

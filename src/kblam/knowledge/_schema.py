@@ -118,20 +118,27 @@ _STATEMENTS = (
 )
 
 
-def check_place(path: Path) -> None:
+def check_place(path: Path, *, create: bool) -> None:
     """Refuse a path where no file can be, before SQLite touches it.
 
     The file itself is left to SQLite. Whoever else opens and closes it takes away all locks that
     this process has on it, and with them the log that its other connections write to.
 
+    Args:
+        path: Where the store is, or is to be.
+        create: Whether it may be made.
+
     Raises:
         StoreCorruptError: There is a file that is too short for a database.
-        StoreError: The path is a folder, or the folder it should lie in does not exist.
+        StoreError: The path is a folder, or the folder it should lie in does not exist; or there
+            is no file, and none is to be made.
     """
     if path.is_dir():
         raise StoreError(f"A knowledge store is a file, but {path} is a folder.")
     if not path.parent.is_dir():
         raise StoreError(f"There is no folder {path.parent} to keep a knowledge store in.")
+    if not create and not path.exists():
+        raise StoreError(f"Expected a knowledge store at {path}, found no such file.")
     # SQLite takes some files this short for empty ones. Nobody can have one open as a database.
     if path.exists() and 0 < path.stat().st_size < _HEADER:
         explain_foreign(path)
@@ -152,20 +159,33 @@ def explain_foreign(path: Path) -> None:
         )
 
 
-def prepare(connection: sqlite3.Connection, name: str, form: VectorForm | None) -> None:
+def prepare(
+    connection: sqlite3.Connection, name: str, form: VectorForm | None, *, create: bool
+) -> None:
     """Create the tables in an empty database, or check that they are this version's.
+
+    Nothing is changed in a database before it is known to be a store's, or to be empty.
 
     Args:
         connection: In autocommit mode.
         name: The path, for messages.
         form: What vectors are to be kept in. None: half precision in a new store, whatever it
             has in another.
+        create: Whether an empty database is to become a store.
 
     Raises:
         StoreCorruptError: The database belongs to something else.
-        StoreError: It was written by a newer version of kblam, or keeps vectors in another form.
+        StoreError: It was written by a newer version of kblam, or keeps vectors in another form;
+            or it is empty, and no store is to be made of it.
     """
-    if not _is_current(connection, name):
+    there = _is_current(connection, name)
+    if not there and not create:
+        raise StoreError(
+            f"Expected a knowledge store in {name}, found an empty file. Give the path of a store, "
+            "or write facts to this one first."
+        )
+    _log_ahead(connection)
+    if not there:
         _create(connection, name, form or "half")
     found = read_form(connection)
     if form is not None and found != form:
@@ -173,6 +193,12 @@ def prepare(connection: sqlite3.Connection, name: str, form: VectorForm | None) 
             f"Expected {name} to keep its vectors as {form!r}, but it keeps them as {found!r}. "
             f"Open it without saying how, or convert it: store.convert_vectors({form!r})."
         )
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Have changes written to a log first, so that readers need not wait; for good, in a file."""
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _create(connection: sqlite3.Connection, name: str, form: VectorForm) -> None:

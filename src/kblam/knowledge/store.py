@@ -36,18 +36,26 @@ class KnowledgeStore(LiveStore):
             precision (two bytes a number), or ``"int8"`` (one byte a number and four a vector),
             which takes about half as much. None is what the store has, half precision in a new
             one. :meth:`convert_vectors` changes it.
+        create: Make a store where there is no file, or an empty one. False refuses that, and
+            leaves the place as it is.
 
     Raises:
         ConfigError: ``vectors`` is neither.
         StoreCorruptError: The file is not a knowledge store, or it is damaged.
         StoreError: The file cannot be opened, a newer version of kblam wrote it, or it keeps its
-            vectors in another form than ``vectors``.
+            vectors in another form than ``vectors``; or there is none, and ``create`` is False.
     """
 
-    def __init__(self, path: str | Path = ":memory:", *, vectors: VectorForm | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path = ":memory:",
+        *,
+        vectors: VectorForm | None = None,
+        create: bool = True,
+    ) -> None:
         if vectors is not None:
             expect_form(vectors)
-        super().__init__(Database(path, vectors))
+        super().__init__(Database(path, vectors, create=create))
 
     @classmethod
     def from_source(

@@ -156,7 +156,7 @@ def _file_source(name: str | Path) -> TripleSource:
     if not file.exists():
         raise SourceError(f"There is no file {file} to read facts from.")
     if suffix in _STORE_SUFFIXES:
-        return KnowledgeStore(file)
+        return KnowledgeStore(file, create=False)
     if suffix in (".jsonl", ".ndjson"):
         return JsonlSource(file)
     if suffix in (".csv", ".tsv"):

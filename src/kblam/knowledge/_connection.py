@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import Any
 
@@ -15,12 +16,26 @@ _BUSY_SECONDS = 60.0
 class Connection(sqlite3.Connection):
     """A connection whose every failure is an error of SQLite's.
 
+    One to a file is of no use in a process that was forked since: not even to end a transaction,
+    which is written down where the process that began it sees it.
+
+    Attributes:
+        process: Which process may use it; None for any.
+
     Raises:
         sqlite3.Error: From each method, as SQLite says it.
     """
 
+    process: int | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether this process may use it."""
+        return self.process in (None, os.getpid())
+
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
         """Run one statement."""
+        self._expect_own()
         try:
             return super().execute(*arguments)
         except UnicodeDecodeError as error:
@@ -28,10 +43,20 @@ class Connection(sqlite3.Connection):
 
     def executemany(self, *arguments: Any) -> sqlite3.Cursor:
         """Run one statement again and again."""
+        self._expect_own()
         try:
             return super().executemany(*arguments)
         except UnicodeDecodeError as error:
             raise _damage(error) from error
+
+    def rollback(self) -> None:
+        """End a transaction, in the process that began it."""
+        if self.is_usable:
+            super().rollback()
+
+    def _expect_own(self) -> None:
+        if not self.is_usable:
+            raise sqlite3.ProgrammingError("it was opened before this process was forked")
 
 
 def _damage(error: UnicodeDecodeError) -> sqlite3.DatabaseError:
@@ -56,4 +81,5 @@ def connect(place: str) -> Connection:
         factory=Connection,
     )
     connection.create_function("words_occur", 4, words_occur, deterministic=True)
+    connection.process = None if place == ":memory:" else os.getpid()
     return connection

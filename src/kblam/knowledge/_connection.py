@@ -64,11 +64,12 @@ def _damage(error: UnicodeDecodeError) -> sqlite3.DatabaseError:
     return sqlite3.DatabaseError(f"malformed: {error.object.decode(errors='replace'):.200}")
 
 
-def connect(place: str) -> Connection:
+def connect(place: str, *, uri: bool = False) -> Connection:
     """Open a connection outside of any transaction, which any thread may use in its turn.
 
     Args:
         place: A path, or ``":memory:"``.
+        uri: Whether it is the URI of a path, with how to open it.
 
     Raises:
         sqlite3.Error: SQLite cannot open it.
@@ -79,6 +80,7 @@ def connect(place: str) -> Connection:
         isolation_level=None,
         check_same_thread=False,
         factory=Connection,
+        uri=uri,
     )
     connection.create_function("words_occur", 4, words_occur, deterministic=True)
     connection.process = None if place == ":memory:" else os.getpid()

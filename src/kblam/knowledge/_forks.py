@@ -12,7 +12,7 @@ import threading
 import weakref
 from typing import Protocol
 
-__all__ = ["Forked", "is_carried_over", "watch"]
+__all__ = ["Forked", "is_carried_over", "is_open", "watch"]
 
 
 class Forked(Protocol):
@@ -25,7 +25,7 @@ class Forked(Protocol):
         """Go on; tell whether a connection that was not closed is now in a new process."""
 
     def has_open(self, file: object) -> bool:
-        """Whether this is of a certain file."""
+        """Whether this has connections to a certain file."""
 
 
 # Held from before a fork until it is over, so that nothing new is opened meanwhile.
@@ -48,6 +48,11 @@ def is_carried_over(file: object) -> bool:
     It is then not safe here to open the file at all, by whatever connection.
     """
     return any(holder.has_open(file) for holder in _carried_over)
+
+
+def is_open(file: object) -> bool:
+    """Whether a store of this process has a file open."""
+    return any(holder.has_open(file) for holder in list(_watched))
 
 
 def _before() -> None:

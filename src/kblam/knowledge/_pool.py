@@ -13,12 +13,12 @@ from pathlib import Path
 from kblam.errors import StoreError
 from kblam.knowledge import _forks
 from kblam.knowledge._connection import Connection, connect
+from kblam.knowledge._own_file import OwnFile, identity_of
 
 __all__ = ["FilePool", "MemoryPool"]
 
 # How long a fork waits (seconds) for other threads to give back what they were lent.
 _PATIENCE = 1.0
-Identity = tuple[int, int]
 
 
 class MemoryPool:
@@ -86,11 +86,12 @@ class FilePool:
         name: Of the store, for messages.
 
     Raises:
-        StoreError: The file was in use when this process was forked.
+        StoreError: The file was in use when this process was forked, or the log beside it is
+            that of another store.
     """
 
     def __init__(self, path: Path, name: str) -> None:
-        self._path = path
+        self._file = OwnFile(path, name)
         self._name = name
         self.closed = False
         self._writer = threading.RLock()
@@ -99,10 +100,12 @@ class FilePool:
         self._idle: deque[Connection] = deque()
         self._lent: dict[Connection, int] = {}  # and the threads that have them
         self._process = os.getpid()
-        self._identity: Identity | None = None
         _forks.watch(self)
         # A store that nobody closed is closed with its last reference.
-        weakref.finalize(self, _close_all, self._idle)
+        weakref.finalize(self, _close_all, self._idle, self._file)
+        now = identity_of(path)
+        if now is not None and not _forks.is_open(now) and not _forks.is_carried_over(now):
+            self._file.expect_own_log()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -136,9 +139,11 @@ class FilePool:
     def _take(self) -> Connection:
         with self._desk:
             _refuse_if_closed(self.closed, self._name)
-            if self._process != os.getpid() or _forks.is_carried_over(_identity(self._path)):
+            now = identity_of(self._file.path)
+            if self._process != os.getpid() or _forks.is_carried_over(now):
                 raise _in_use_at_fork(self._name)
-            connection = self._idle.pop() if self._idle else self._open()
+            self._file.expect_same(now)
+            connection = self._idle.pop() if self._idle else connect(str(self._file.path))
             self._lent[connection] = threading.get_ident()
             return connection
 
@@ -146,19 +151,15 @@ class FilePool:
         if self._process != os.getpid():
             return  # it is another process's: nothing must be done with it here
         with self._desk:
+            self._file.note()
             del self._lent[connection]
             self._idle.append(connection)
             if self.closed:
                 self._close_idle()
             self._desk.notify_all()
 
-    def _open(self) -> Connection:
-        connection = connect(str(self._path))
-        self._identity = self._identity or _identity(self._path)
-        return connection
-
     def _close_idle(self) -> None:
-        _close_all(self._idle)
+        _close_all(self._idle, None if self._lent else self._file)
 
     def before_fork(self) -> None:
         """Close all connections, those in use after a moment's wait; nothing is lent meanwhile."""
@@ -183,17 +184,8 @@ class FilePool:
         return False
 
     def has_open(self, file: object) -> bool:
-        """Whether this is of a certain file."""
-        return file is not None and file == self._identity
-
-
-def _identity(path: Path) -> Identity | None:
-    """Return which file is at a path; None if there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
+        """Whether this has connections to a certain file."""
+        return bool(self._lent or self._idle) and file == self._file.identity
 
 
 def _refuse_if_closed(closed: bool, name: str) -> None:
@@ -209,7 +201,14 @@ def _in_use_at_fork(name: str) -> StoreError:
     )
 
 
-def _close_all(idle: deque[Connection]) -> None:
-    """Close connections, unless they were opened before this process was forked."""
+def _close_all(idle: deque[Connection], file: OwnFile | None) -> None:
+    """Close connections, unless they were opened before this process was forked.
+
+    Args:
+        idle: The connections.
+        file: Their file, if no others to it are lent.
+    """
     while idle and idle[-1].is_usable:
         idle.pop().close()
+    if file is not None and not idle:
+        file.leave_log()

@@ -8,8 +8,10 @@ from typing import Any
 
 from kblam.knowledge._search import words_occur
 
-__all__ = ["Connection", "connect"]
+__all__ = ["READ_ONLY", "Connection", "connect"]
 
+#: What SQLite says where nothing may be written.
+READ_ONLY = "readonly database"
 _BUSY_SECONDS = 60.0
 
 
@@ -21,12 +23,14 @@ class Connection(sqlite3.Connection):
 
     Attributes:
         process: Which process may use it; None for any.
+        is_frozen: It takes the file for one that never changes, and is to be lent once only.
 
     Raises:
         sqlite3.Error: From each method, as SQLite says it.
     """
 
     process: int | None = None
+    is_frozen = False
 
     @property
     def is_usable(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kblam.errors import KBLaMError, StoreCorruptError, StoreError
 from kblam.knowledge import _schema
-from kblam.knowledge._connection import Connection
+from kblam.knowledge._connection import READ_ONLY, Connection
 from kblam.knowledge._layout import VectorForm
 from kblam.knowledge._pool import FilePool, MemoryPool
 
@@ -117,5 +117,10 @@ class Database:
                 raise StoreCorruptError(
                     f"The knowledge store {self.name} is damaged: {message}. Restore it from a "
                     "copy, or build it anew from its triples."
+                ) from error
+            if READ_ONLY in message:
+                raise StoreError(
+                    f"The knowledge store {self.name} can only be read here: its file or folder "
+                    "may not be written to. Allow that, or write to a copy."
                 ) from error
             raise StoreError(f"The knowledge store {self.name} failed: {message}.") from error

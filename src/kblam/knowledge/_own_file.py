@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from kblam.errors import StoreError
-from kblam.knowledge._connection import connect
+from kblam.knowledge._connection import READ_ONLY, Connection, connect
 
 __all__ = ["Identity", "OwnFile", "identity_of"]
 
@@ -22,14 +22,25 @@ Identity = tuple[int, int]
 # Another process may be writing the file's pages while they are looked at.
 _LOOKS = 3
 _PAUSE = 0.1
+# What SQLite says where it cannot make the files that it needs beside a database.
+_NO_PLACE = (READ_ONLY, "unable to open database file")
 
 
 def identity_of(path: Path) -> Identity | None:
-    """Return which file is at a path, whatever its name; None if there is none."""
+    """Return which file is at a path, whatever its name; None if there is none.
+
+    Raises:
+        StoreError: This process may not look there.
+    """
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise StoreError(
+            f"Expected to find a knowledge store at {path}, but may not look there: "
+            f"{error.strerror}. Allow this process to enter its folder."
+        ) from error
     return found.st_dev, found.st_ino
 
 
@@ -75,6 +86,47 @@ class OwnFile:
                 "leave its file: store.sync(KnowledgeStore(new))."
             )
 
+    def open(self) -> Connection:
+        """Open a connection that can read at least.
+
+        Where neither file nor folder may be written to, SQLite has no place for its locks. What
+        lies there is then taken to stay as it is for as long as the connection is lent.
+
+        Raises:
+            sqlite3.Error: SQLite cannot open the file, or it is damaged.
+            StoreError: The file cannot be read without its log, and that not without writing.
+        """
+        connection = connect(str(self.path))
+        try:
+            connection.execute("PRAGMA schema_version").fetchone()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if not any(sign in str(error) for sign in _NO_PLACE) or self._may_write_beside():
+                raise
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+        if self._has_log():
+            raise StoreError(
+                f"The knowledge store {self._name} was not closed where it was written: its last "
+                f"changes are in {self._log.name}, and reading them takes a folder that may be "
+                "written to. Open and close it where that is so, then copy the file."
+            )
+        connection = connect(f"{self._target.as_uri()}?immutable=1", uri=True)
+        connection.is_frozen = True
+        return connection
+
+    def _may_write_beside(self) -> bool:
+        if not self._target.is_file():
+            return True  # what is not there cannot be read either: that is another error
+        effective = os.access in os.supports_effective_ids
+        return os.access(self._target.parent, os.W_OK, effective_ids=effective)
+
+    def _has_log(self) -> bool:
+        return self._log.exists() and self._log.stat().st_size > 0
+
     def expect_own_log(self) -> None:
         """Expect that the log beside the file was written for it, before SQLite believes it.
 
@@ -84,7 +136,7 @@ class OwnFile:
         Raises:
             StoreError: It is the log of another store.
         """
-        if not (self._log.exists() and self._log.stat().st_size):
+        if not self._has_log():
             return
         for look in range(_LOOKS):
             time.sleep(_PAUSE if look else 0)

@@ -143,7 +143,7 @@ class FilePool:
             if self._process != os.getpid() or _forks.is_carried_over(now):
                 raise _in_use_at_fork(self._name)
             self._file.expect_same(now)
-            connection = self._idle.pop() if self._idle else connect(str(self._file.path))
+            connection = self._idle.pop() if self._idle else self._file.open()
             self._lent[connection] = threading.get_ident()
             return connection
 
@@ -153,7 +153,10 @@ class FilePool:
         with self._desk:
             self._file.note()
             del self._lent[connection]
-            self._idle.append(connection)
+            if connection.is_frozen:
+                connection.close()
+            else:
+                self._idle.append(connection)
             if self.closed:
                 self._close_idle()
             self._desk.notify_all()

@@ -23,6 +23,7 @@ import uuid
 from pathlib import Path
 
 from kblam.errors import StoreCorruptError, StoreError
+from kblam.knowledge._connection import READ_ONLY
 from kblam.knowledge._layout import VectorForm
 
 __all__ = ["check_place", "explain_foreign", "prepare", "read_form", "write_form"]
@@ -197,8 +198,13 @@ def prepare(
 
 def _log_ahead(connection: sqlite3.Connection) -> None:
     """Have changes written to a log first, so that readers need not wait; for good, in a file."""
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] in ("wal", "memory"):
+        return
+    try:
         connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if READ_ONLY not in str(error):  # what is never written to needs no log
+            raise
 
 
 def _create(connection: sqlite3.Connection, name: str, form: VectorForm) -> None:

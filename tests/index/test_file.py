@@ -111,6 +111,29 @@ def test_a_store_restored_from_a_copy(more: int, saved: Path, fill, embedder) ->
             assert {10, 11, 200, 201, 202} <= set(found.tolist())
 
 
+def test_a_store_restored_from_a_copy_with_the_same_facts_in_other_rows(
+    fill, embedder, tmp_path: Path
+) -> None:
+    database, copy = tmp_path / "facts.db", tmp_path / "copy.db"
+    KnowledgeStore(database).close()
+    shutil.copy(database, copy)
+    path = index_path(database, embedder.name)
+    with KnowledgeStore(database) as store:
+        fill(store, 200)
+        facts = list(store)
+        vectors = store.vectors(embedder.name)
+        built = FactIndex.build(vectors)
+        assert built.save(path, vectors)
+    with KnowledgeStore(copy) as store:
+        store.add(reversed(facts))
+        store.encode(embedder)
+        reordered = store.vectors(embedder.name)
+        assert reordered.fingerprint == vectors.fingerprint
+        assert FactIndex.load(path, reordered) is None
+        assert built.updated(reordered, []) is None
+        assert not built.is_of(reordered)
+
+
 def test_a_folder_that_cannot_be_written(saved: Path, embedder) -> None:
     with KnowledgeStore(saved) as store:
         vectors = store.vectors(embedder.name)

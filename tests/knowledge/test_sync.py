@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -492,6 +493,25 @@ def test_a_store_tells_its_changes(store: KnowledgeStore) -> None:
         assert other.changes(before) is None
     store.add(("Acme", "part", str(i)) for i in range(3000))
     assert store.changes(before) is None  # everything is read as quickly
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_store_restored_from_a_copy_tells_no_changes(tmp_path: Path, more: int) -> None:
+    path, copy = tmp_path / "facts.db", tmp_path / "copy.db"
+    with KnowledgeStore(path) as store:
+        store.add(("Acme", "lead", "Ann"))
+        shared = store.state()
+    shutil.copy(path, copy)
+    with KnowledgeStore(path) as store:
+        store.add(("Acme", "lead", "Bo"))
+        past = store.state()
+    with KnowledgeStore(copy) as store:
+        store.add(("Acme", "lead", "Bo"))
+        store.add(("Acme", "part", str(i)) for i in range(more))
+        assert store.changes(past) is None
+        told = store.changes(shared)
+        assert told is not None
+        assert len(told.changed) == 1 + more
 
 
 def test_a_store_is_read_as_it_is_at_one_moment(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import errno
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from kblam.knowledge import FactVectors, KnowledgeStore, Triple, View
 from kblam.knowledge import _vector_file as vector_file
 from kblam.knowledge import _vector_rows as vector_rows
 from kblam.knowledge._layout import Layout, VectorForm
+from kblam.knowledge._schema import prepare
+from kblam.knowledge._state import comes_from, read_state
 
 NAME = "hash-8"
 
@@ -240,6 +244,97 @@ def test_the_file_of_another_history_is_not_read(path: Path, embedder: Any) -> N
         store.encode(embedder)
         assert_same(store.vectors(NAME), from_database(path))
         assert store.search("after the backup") == []
+
+
+RED = Triple("entity new", "number", "red", metadata={"third": "red"})
+BLUE = Triple("entity new", "number", "blue", metadata={"third": "blue"})
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 3])
+def test_the_file_of_the_same_facts_in_other_rows_is_not_read(
+    path: Path, embedder: Any, more: int
+) -> None:
+    backup = path.with_name("backup.db")
+    shutil.copy(path, backup)
+    with KnowledgeStore(path) as store:
+        store.add([RED, BLUE])
+        store.encode(embedder)
+        beside(path).unlink()
+        before = store.vectors(NAME)
+    # The copy is put back, and the same facts come in another order.
+    shutil.copy(backup, path)
+    others = [(f"entity {i}", "more", "value") for i in range(more)]
+    with KnowledgeStore(path) as store:
+        store.add([BLUE, RED, *others][: 2 + more])
+        store.encode(embedder)
+        assert_same(store.vectors(NAME, previous=before), from_database(path))
+        assert_same(store.vectors(NAME), from_database(path))
+        blue = store.view(third="blue")
+        vectors, views = store.vectors_and_views(NAME, [blue])
+        assert [store.get(vectors.fact_ids[p]).value for p in views[blue].places] == ["blue"]
+        _, followed = store.vectors_and_views(NAME, [blue], before, views)
+        assert followed[blue].places.tolist() == views[blue].places.tolist()
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_copy_that_is_put_back_goes_on_from_the_file_of_its_past(
+    path: Path, embedder: Any, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = path.with_name("backup.db")
+    shutil.copy(path, backup)
+    with KnowledgeStore(path) as store:
+        store.add([RED, BLUE])
+        store.encode(embedder)
+        assert len(store.vectors(NAME)) == 302  # which leaves the file as it is
+    shutil.copy(backup, path)
+    with KnowledgeStore(path) as store:
+        store.add((f"entity {i}", "more", "value") for i in range(more))
+        store.encode(embedder)
+        expected = from_database(path)
+        monkeypatch.setattr(vector_rows.Reader, "all_rows", None)
+        assert_same(store.vectors(NAME), expected)
+
+
+def as_earlier_versions_wrote(path: Path) -> None:
+    """Take the marks out of a store's journal."""
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        triggers = connection.execute(query).fetchall()
+        for name, _ in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute("ALTER TABLE journal DROP COLUMN mark")
+        for _, made in triggers:
+            connection.execute(made.replace(", mark)", ")").replace(", random())", ")"))
+        connection.commit()
+
+
+def test_a_store_of_an_earlier_version_gets_marks(path: Path, embedder: Any) -> None:
+    expected = from_database(path)
+    as_earlier_versions_wrote(path)
+    beside(path).unlink()
+    with KnowledgeStore(path) as store:
+        first = store.vectors(NAME)
+        assert_same(first, expected)
+        assert first.mark is not None
+        assert beside(path).exists()
+        store.add([RED])
+        store.encode(embedder)
+        later = store.vectors(NAME, previous=first)
+        assert later.part.file is first.part.file
+        assert later.mark not in (None, first.mark)
+        store.check()
+    with KnowledgeStore(path) as store:
+        assert_same(store.vectors(NAME), later)
+
+
+def test_a_store_of_an_earlier_version_that_can_only_be_read(path: Path) -> None:
+    as_earlier_versions_wrote(path)
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        connection.isolation_level = None
+        prepare(connection, str(path), None)
+        state = read_state(connection)
+        assert (state.sequence, state.mark) == (300, None)
+        assert comes_from(connection, state.store, 300, None)
 
 
 def test_a_full_disk_is_no_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ class State:
         encoder: The encoder's name.
         dimension: E.
         sequence: The journal's position.
-        fingerprint: The store's fingerprint.
+        mark: What the last change before it drew at random (``FactVectors.mark``).
         count: How many facts have vectors.
     """
 
@@ -32,7 +32,7 @@ class State:
     encoder: str
     dimension: int
     sequence: int
-    fingerprint: str
+    mark: int | None
     count: int
 
     @classmethod
@@ -43,7 +43,7 @@ class State:
             vectors.encoder,
             vectors.dimension,
             vectors.sequence,
-            vectors.fingerprint,
+            vectors.mark,
             len(vectors),
         )
 
@@ -53,7 +53,7 @@ class State:
         if same != (later.store_id, later.encoder, later.dimension):
             return False
         if self.sequence == later.sequence:
-            return self.fingerprint == later.fingerprint
+            return self.mark == later.mark
         return self.sequence < later.sequence
 
 

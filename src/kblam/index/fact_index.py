@@ -277,7 +277,8 @@ class FactIndex:
         about, arrays = read
         try:
             then, now = State(**about["state"]), State.of(vectors)
-            if not then.may_become(now):
+            # Without a mark, states of one number cannot be told apart.
+            if then.mark is None or not then.may_become(now):
                 return None
             codes = Codes(arrays["rotation"], faiss.deserialize_index(arrays["codes"]))
             lists = (arrays[name] for name in ("rows", "gone", "come", "listed"))

@@ -163,7 +163,9 @@ class IndexKeeper:
 
     def _file(self, vectors: FactVectors) -> Path | None:
         path = self._store.path
-        return None if path is None else index_path(path, vectors.encoder, self._fitted_to())
+        if path is None or vectors.mark is None:  # no file would be believed
+            return None
+        return index_path(path, vectors.encoder, self._fitted_to())
 
     def _built(self, vectors: FactVectors) -> FactIndex:
         faiss = require("faiss", extra="index")

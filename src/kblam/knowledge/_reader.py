@@ -15,7 +15,7 @@ from kblam.knowledge._database import Database
 from kblam.knowledge._parameters import may_be_stored, whole_number
 from kblam.knowledge._preview import preview
 from kblam.knowledge._snapshot import Snapshot, snapshot_of
-from kblam.knowledge._state import State, read_state
+from kblam.knowledge._state import State, comes_from, read_state
 from kblam.knowledge._view_facts import ViewFacts, read_views
 from kblam.knowledge._view_summary import ViewSummaries
 from kblam.knowledge.protocols import SourceChanges
@@ -230,11 +230,11 @@ class StoreReader:
             since: What :meth:`state` returned, of this store.
         """
         with self._database.read() as connection:
-            now = read_state(connection)
-            if not isinstance(since, State) or since.store != now.store:
+            if not isinstance(since, State):
                 return None
-            if since.sequence > now.sequence:
-                return None  # the store was restored from a copy
+            if not comes_from(connection, since.store, since.sequence, since.mark):
+                return None  # another store, or one that was restored from a copy
+            now = read_state(connection)
             total = connection.execute("SELECT count(*) FROM facts").fetchone()[0]
             most = max(_PAGE, int(_MANY * total))
             names = connection.execute(_CHANGED_IDS, (since.sequence, most + 1)).fetchall()

@@ -2,7 +2,8 @@
 
 =============  ==================================================================================
 facts          one row per fact; ``key_text`` and ``value_text`` are hashes of its two texts
-journal        one row per change of a fact, written by triggers only
+journal        one row per change of a fact, written by triggers only, with a number drawn at
+               random: two copies of a store that went different ways have different ones
 encoders       the encoders whose vectors are kept; ``through`` is the journal's position up to
                which every fact has vectors
 embeddings     one vector per encoder and text, shared by all facts with that text
@@ -20,6 +21,8 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kblam.errors import StoreCorruptError, StoreError
@@ -32,6 +35,7 @@ APPLICATION_ID = 0x4B42_4C4D  # "KBLM"
 SCHEMA_VERSIONS = (1, 2)
 _MAGIC = b"SQLite format 3\x00"
 _HEADER = 100  # bytes that any database has
+_UNWRITABLE = ("readonly database", "disk is full")
 
 # SQLite has no exclusive or: a ^ b = (a | b) - (a & b), exact for the digests' 62 bits.
 _XOR = "(digest | {0}.digest) - (digest & {0}.digest)"
@@ -45,7 +49,7 @@ WHERE text IN (OLD.key_text, OLD.value_text)
   AND NOT EXISTS (SELECT 1 FROM facts WHERE value_text = embeddings.text)
 """
 
-_STATEMENTS = (
+_CREATE_TABLES = (
     """
     CREATE TABLE facts (
         row INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -67,7 +71,8 @@ _STATEMENTS = (
     CREATE TABLE journal (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         op TEXT NOT NULL,
-        fact_id TEXT NOT NULL
+        fact_id TEXT NOT NULL,
+        mark INTEGER
     )
     """,
     """
@@ -95,27 +100,40 @@ _STATEMENTS = (
         mirror INTEGER NOT NULL DEFAULT 0
     )
     """,
+)
+
+_CREATE_TRIGGERS = (
     f"""
     CREATE TRIGGER fact_added AFTER INSERT ON facts BEGIN
-        INSERT INTO journal (op, fact_id) VALUES ('add', NEW.id);
+        INSERT INTO journal (op, fact_id, mark) VALUES ('add', NEW.id, random());
         {_TOGGLE_NEW};
     END
     """,
     f"""
     CREATE TRIGGER fact_removed AFTER DELETE ON facts BEGIN
-        INSERT INTO journal (op, fact_id) VALUES ('remove', OLD.id);
+        INSERT INTO journal (op, fact_id, mark) VALUES ('remove', OLD.id, random());
         {_TOGGLE_OLD};
         {_DROP_UNUSED};
     END
     """,
     f"""
     CREATE TRIGGER fact_updated AFTER UPDATE ON facts BEGIN
-        INSERT INTO journal (op, fact_id) VALUES ('update', NEW.id);
+        INSERT INTO journal (op, fact_id, mark) VALUES ('update', NEW.id, random());
         {_TOGGLE_OLD};
         {_TOGGLE_NEW};
         {_DROP_UNUSED};
     END
     """,
+)
+
+# Stores of versions that drew no marks get them from their present state on.
+_ADD_MARKS = (
+    "ALTER TABLE journal ADD COLUMN mark INTEGER",
+    "UPDATE journal SET mark = random() WHERE seq = (SELECT max(seq) FROM journal)",
+    "DROP TRIGGER IF EXISTS fact_added",
+    "DROP TRIGGER IF EXISTS fact_removed",
+    "DROP TRIGGER IF EXISTS fact_updated",
+    *_CREATE_TRIGGERS,
 )
 
 
@@ -188,6 +206,8 @@ def prepare(
     _log_ahead(connection)
     if not there:
         _create(connection, name, form or "half")
+    elif not _has_marks(connection):
+        _add_marks(connection)
     found = read_form(connection)
     if form is not None and found != form:
         raise StoreError(
@@ -208,19 +228,43 @@ def _log_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _create(connection: sqlite3.Connection, name: str, form: VectorForm) -> None:
+    with _writing(connection):
+        # Another process may have created the tables since the look above.
+        if _is_current(connection, name):
+            return
+        for statement in (*_CREATE_TABLES, *_CREATE_TRIGGERS):
+            connection.execute(statement)
+        connection.execute("INSERT INTO meta (store, digest) VALUES (?, 0)", (uuid.uuid4().hex,))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSIONS[0]}")
+        if form != "half":
+            write_form(connection, form)
+
+
+def _has_marks(connection: sqlite3.Connection) -> bool:
+    query = "SELECT count(*) FROM pragma_table_info('journal') WHERE name = 'mark'"
+    return bool(connection.execute(query).fetchone()[0])
+
+
+def _add_marks(connection: sqlite3.Connection) -> None:
+    """Have marks drawn in a store of an earlier version, unless it can only be read."""
+    try:
+        with _writing(connection):
+            # Another process may have done it since the look before.
+            if not _has_marks(connection):
+                for statement in _ADD_MARKS:
+                    connection.execute(statement)
+    except sqlite3.OperationalError as error:
+        if not any(sign in str(error) for sign in _UNWRITABLE):
+            raise
+
+
+@contextmanager
+def _writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of what is done inside is committed, or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have created the tables since the look above.
-        if not _is_current(connection, name):
-            for statement in _STATEMENTS:
-                connection.execute(statement)
-            connection.execute(
-                "INSERT INTO meta (store, digest) VALUES (?, 0)", (uuid.uuid4().hex,)
-            )
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSIONS[0]}")
-            if form != "half":
-                write_form(connection, form)
+        yield
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()

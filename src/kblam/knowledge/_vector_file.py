@@ -5,7 +5,8 @@ reads the identifiers only, and processes share the pages of the vectors. It is 
 under another name and then renamed, so that there is never a torn one. It is of one state of
 one store, and is brought up to that store's present state by the journal; whoever opens it
 checks the outcome against the digest that the database keeps of its facts. What does not fit is
-left alone, and the database is read instead.
+left alone, and the database is read instead. (Of a store that was put back from a copy it may be
+the state of another history; the journal's marks tell.)
 
 ===========  ====================================================================================
 header       magic, CRC and length of a JSON object: whose vectors these are and how many
@@ -59,6 +60,7 @@ class Header:
         encoder: The encoder's name.
         dimension: E.
         sequence: The journal's position at the state it holds.
+        mark: What the last change before that state drew at random.
         count: M.
         capacity: C.
         letters: Bytes of all identifiers.
@@ -70,6 +72,7 @@ class Header:
     encoder: str
     dimension: int
     sequence: int
+    mark: int
     count: int
     capacity: int
     letters: int
@@ -188,6 +191,7 @@ class Content:
     store: str
     encoder: str
     sequence: int
+    mark: int
     ids: FactIds
     rows: Int
     digests: Int
@@ -224,6 +228,7 @@ def _write(file: IO[bytes], content: Content) -> tuple[Header, int]:
         encoder=content.encoder,
         dimension=layout.dimension,
         sequence=content.sequence,
+        mark=content.mark,
         count=count,
         capacity=count + int(_SLACK * count) + 1024,
         letters=len(content.ids.packed),

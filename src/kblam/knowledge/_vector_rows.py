@@ -16,7 +16,7 @@ from kblam.errors import StoreCorruptError
 from kblam.knowledge._fact_ids import FactIds
 from kblam.knowledge._layout import Layout, Rows
 from kblam.knowledge._patch import Part, Patch, patch
-from kblam.knowledge._state import State
+from kblam.knowledge._state import State, comes_from
 from kblam.knowledge._vector_file import Content, keep, opened
 from kblam.knowledge._vector_file import scratch as write_scratch
 from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
@@ -61,7 +61,8 @@ class Files:
     """
 
     def __init__(self, database: Database, encoder: str, state: State) -> None:
-        self.path = database.path
+        # No file can be trusted where states cannot be told apart.
+        self.path = None if state.mark is None else database.path
         self.encoder = encoder
         self.state = state
 
@@ -70,16 +71,19 @@ class Files:
         if self.path is None:
             return None
         stored = opened(self.path, self.state.store, self.encoder, reader.layout)
-        if stored is None or stored.file.header.sequence > self.state.sequence:
+        if stored is None:
             return None
-        count = stored.file.header.count
+        header = stored.file.header
+        if not comes_from(reader.connection, header.store, header.sequence, header.mark):
+            return None
+        count = header.count
         keys, values = stored.file.map()
         part = Part(stored.ids, stored.rows, keys[:count], values[:count], file=stored.file)
         everything = reader.of_everything()
-        patched = everything.patched(part, stored.file.header.sequence)
+        patched = everything.patched(part, header.sequence)
         if patched is None:
             return None
-        # A store that was restored from a copy may have come to this sequence by another way.
+        # What was patched are the facts that the database has.
         digest = int(np.bitwise_xor.reduce(stored.digests))
         digest ^= int(np.bitwise_xor.reduce(stored.digests[patched.touched]))
         for changed in everything.digests:
@@ -88,12 +92,14 @@ class Files:
 
     def mapped(self, reader: Reader, part: Part, *, scratch: bool = False) -> Part:
         """Write vectors to a file and return them as mapped from it, if they are worth it."""
-        if self.path is None or part.pending or len(part.rows) < _LEAST_FILED:
+        mark = self.state.mark
+        if self.path is None or mark is None or part.pending or len(part.rows) < _LEAST_FILED:
             return part
         content = Content(
             self.state.store,
             self.encoder,
             self.state.sequence,
+            mark,
             part.ids,
             part.rows,
             # Nobody opens a file without a name, and so nobody checks it.

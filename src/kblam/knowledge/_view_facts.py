@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from kblam.knowledge._state import comes_from
 from kblam.knowledge.vectors import FactVectors, vectors_of_all
 from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
 
@@ -105,9 +106,9 @@ def _followed(
     """Bring views up to date at the cost of what changed; none of them if that is much."""
     if vectors is previous:
         return dict(held)
-    if previous is None or not held or previous.store_id != vectors.store_id:
+    if previous is None or not held:
         return {}
-    if previous.sequence > vectors.sequence:
+    if not comes_from(connection, previous.store_id, previous.sequence, previous.mark):
         return {}
     journal = connection.execute(_JOURNAL, (previous.sequence,))
     changed = {name for (name,) in islice(journal, _FOLLOWED + 1)}.union(previous.pending)

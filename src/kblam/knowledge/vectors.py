@@ -18,7 +18,7 @@ from kblam.errors import StoreCorruptError
 from kblam.knowledge._layout import Layout, Rows, VectorForm, layout_of
 from kblam.knowledge._patch import Part
 from kblam.knowledge._schema import read_form
-from kblam.knowledge._state import read_state
+from kblam.knowledge._state import comes_from, read_state
 from kblam.knowledge._vector_rows import Files, Reader
 from kblam.knowledge.view import View
 
@@ -51,6 +51,9 @@ class FactVectors:
             them); they are in none of the above.
         rows: Where the store keeps the facts, ascending (M).
         store_id: Which store they were read from.
+        mark: What the last change of that state drew at random: it tells states apart that copies
+            of one store came to by different ways. None: a store of an earlier version that can
+            only be read.
         part: The same with what a later reading goes on from.
     """
 
@@ -64,6 +67,7 @@ class FactVectors:
     pending: tuple[str, ...] = ()
     rows: Int = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
     store_id: str = ""
+    mark: int | None = None
     part: Part = field(kw_only=True, repr=False)
 
     def __len__(self) -> int:
@@ -111,11 +115,11 @@ def _vectors(
     number, layout = _known(connection, encoder)
     reader = Reader(connection, view, number, layout)
     if previous is not None and (
-        (previous.encoder, previous.view, previous.store_id) == (encoder, view, state.store)
-        and previous.sequence <= state.sequence
+        (previous.encoder, previous.view) == (encoder, view)
+        and comes_from(connection, previous.store_id, previous.sequence, previous.mark)
         and layout_of(previous.keys) == layout
     ):
-        if previous.fingerprint == state.fingerprint and not previous.pending:
+        if previous.sequence == state.sequence and not previous.pending:
             return previous
     else:
         previous = None
@@ -132,6 +136,7 @@ def _vectors(
         pending=part.pending,
         rows=part.rows,
         store_id=state.store,
+        mark=state.mark,
         part=part,
     )
 

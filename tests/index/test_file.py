@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +57,21 @@ def test_a_damaged_file_is_none(share: float, damage: str, saved: Path, embedder
     path.write_bytes(content)
     with KnowledgeStore(saved) as store:
         assert FactIndex.load(path, store.vectors(embedder.name)) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
+def test_a_pipe_is_none(saved: Path) -> None:
+    path = saved.with_name("pipe")
+    os.mkfifo(path)
+    # As another process, which can be ended if it waits.
+    code = (
+        "import sys, pathlib; from kblam.index import _file\n"
+        "print(_file.read(pathlib.Path(sys.argv[1])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "None\n"
 
 
 def test_foreign_files_are_none(saved: Path, fill, embedder, tmp_path: Path) -> None:

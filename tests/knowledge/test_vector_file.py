@@ -196,6 +196,25 @@ def test_a_damaged_file_is_not_read(path: Path, form: VectorForm, damage: str) -
     assert vector_file.opened(path, expected.store_id, NAME, Layout(form, 8)) is not None
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
+def test_a_pipe_of_that_name_keeps_nobody_waiting(
+    path: Path, form: VectorForm, python: Callable[..., list[str]]
+) -> None:
+    expected = from_database(path)
+    beside(path).unlink()
+    os.mkfifo(beside(path))
+    read = (
+        "from kblam.knowledge import KnowledgeStore\n"
+        "print(len(KnowledgeStore(sys.argv[1]).vectors('hash-8')))"
+    )
+    # Another process, which can be ended if it waits.
+    done = subprocess.run(python(read, path), capture_output=True, text=True, timeout=30)
+    assert done.stdout == "300\n"
+    with KnowledgeStore(path) as store:
+        assert_same(store.vectors(NAME), expected)
+    assert beside(path).is_file()  # what stood there was replaced
+
+
 def test_the_file_of_another_store_is_not_read(path: Path, tmp_path: Path, embedder: Any) -> None:
     other = tmp_path / "other.db"
     with KnowledgeStore(other) as store:

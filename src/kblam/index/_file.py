@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kblam.knowledge._beside import file_beside, read_header, replacing, write_header
+from kblam.knowledge._beside import file_beside, opened_beside, read_header, replacing, write_header
 
 __all__ = ["index_path", "read", "write"]
 
@@ -73,7 +73,7 @@ def write(
 def read(path: Path) -> tuple[dict[str, Any], Arrays] | None:
     """Read a file; None if there is none, or it is not as it was written."""
     with suppress(OSError, ValueError, TypeError, KeyError, struct.error):
-        with path.open("rb") as file:
+        with opened_beside(path) as file:
             header, _ = read_header(file, _MAGIC)
             content = file.read()
         if zlib.crc32(content) != header["crc"]:

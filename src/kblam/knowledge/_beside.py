@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import stat
 import struct
 import time
 import uuid
@@ -15,7 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["file_beside", "read_header", "replacing", "write_header"]
+__all__ = ["file_beside", "opened_beside", "read_header", "replacing", "write_header"]
 
 # Magic, checksum and length of a JSON object, which follows.
 _START = struct.Struct("<8sII")
@@ -33,6 +34,22 @@ def file_beside(database: Path, kind: str, about: str) -> Path:
     """
     mark = blake2b(about.encode(), digest_size=4).hexdigest()
     return database.with_name(f"{database.name}-{kind}-{mark}")
+
+
+@contextmanager
+def opened_beside(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to be read.
+
+    Raises:
+        OSError: There is none, or it cannot be read, or it is a pipe or a device, which might keep
+            its reader waiting for ever.
+    """
+    # A pipe that nobody writes to is waited for by opening it already.
+    no_wait = getattr(os, "O_NONBLOCK", 0)
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"Expected {path} to be a regular file, got something else. Delete it.")
+        yield file
 
 
 @contextmanager

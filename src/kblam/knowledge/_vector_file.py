@@ -37,7 +37,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from kblam.knowledge._beside import file_beside, read_header, replacing, write_header
+from kblam.knowledge._beside import file_beside, opened_beside, read_header, replacing, write_header
 from kblam.knowledge._fact_ids import FactIds
 from kblam.knowledge._layout import Layout, Rows, VectorForm, expect_form, layout_of
 
@@ -153,7 +153,7 @@ def opened(database: Path, store: str, encoder: str, layout: Layout) -> Stored |
     """Open the file of a store's vectors; None if there is none that can be trusted."""
     with (
         suppress(OSError, ValueError, TypeError, struct.error),
-        beside(database, encoder).open("rb") as file,
+        opened_beside(beside(database, encoder)) as file,
     ):
         stored = _read(file)
         header = stored.file.header

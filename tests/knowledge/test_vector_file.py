@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kblam.errors import StoreCorruptError
 from kblam.knowledge import FactVectors, KnowledgeStore, Triple, View
 from kblam.knowledge import _vector_file as vector_file
 from kblam.knowledge import _vector_rows as vector_rows
@@ -194,6 +196,31 @@ def test_a_damaged_file_is_not_read(path: Path, form: VectorForm, damage: str) -
         assert_same(store.vectors(NAME), expected)
     # It was written anew.
     assert vector_file.opened(path, expected.store_id, NAME, Layout(form, 8)) is not None
+
+
+@pytest.mark.parametrize("place", ["first key", "last key", "value", "sum"])
+def test_damaged_vectors_are_found_by_a_check(
+    path: Path, form: VectorForm, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_file, "_RUN", 100)
+    expected, file = from_database(path), beside(path)
+    file.unlink()
+    with KnowledgeStore(path) as store:
+        store.vectors(NAME)
+        store.check()
+    stored = vector_file.opened(path, expected.store_id, NAME, Layout(form, 8))
+    assert stored is not None
+    keys, values, sums = stored.file.header.offsets(stored.file.start)
+    last = keys + expected.keys.nbytes - 1
+    content = bytearray(file.read_bytes())
+    content[{"first key": keys, "last key": last, "value": values + 1, "sum": sums}[place]] ^= 4
+    file.write_bytes(content)
+    with KnowledgeStore(path) as store:
+        with pytest.raises(StoreCorruptError, match=f"is whole.*Delete {re.escape(str(file))}"):
+            store.check()
+        file.unlink()
+        assert_same(store.vectors(NAME), expected)
+        store.check()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")

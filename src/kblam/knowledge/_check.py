@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from kblam.errors import StoreCorruptError
 from kblam.knowledge._layout import Layout
 from kblam.knowledge._rows import COLUMNS, content_columns, new_fact
 from kblam.knowledge._schema import read_form
 from kblam.knowledge._state import read_state
+from kblam.knowledge._vector_check import is_damaged
+from kblam.knowledge._vector_file import beside
 from kblam.knowledge._vector_rows import as_written
 
 __all__ = ["check_store"]
@@ -27,8 +30,14 @@ WHERE (op = 'remove') = (fact_id IN (SELECT id FROM facts))
 _UNSAID = "SELECT count(*) FROM facts WHERE id NOT IN (SELECT fact_id FROM journal)"
 
 
-def check_store(connection: sqlite3.Connection, name: str) -> None:
-    """Look at every page and every row; see ``KnowledgeStore.check``."""
+def check_store(connection: sqlite3.Connection, name: str, path: Path | None) -> None:
+    """Look at every page and every row; see ``KnowledgeStore.check``.
+
+    Args:
+        connection: Inside a transaction.
+        name: The store's name, for messages.
+        path: Where it lies, None in memory.
+    """
     faults = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
     if not faults:
         faults = _row_faults(connection)
@@ -37,6 +46,20 @@ def check_store(connection: sqlite3.Connection, name: str) -> None:
             f"The knowledge store {name} is damaged: {'; '.join(faults[:5])}. Restore it from a "
             "copy, or build it anew from its triples."
         )
+    if path is not None:
+        _check_beside(connection, path)
+
+
+def _check_beside(connection: sqlite3.Connection, path: Path) -> None:
+    """Look at every vector in the files beside a store that is whole."""
+    store, form = read_state(connection).store, read_form(connection)
+    for encoder, dimension in connection.execute("SELECT name, dimension FROM encoders"):
+        if is_damaged(path, store, encoder, Layout(form, dimension)):
+            raise StoreCorruptError(
+                f"The knowledge store {path} is whole, but vectors in the file beside it are "
+                f"damaged. Delete {beside(path, encoder)}, and open the store anew: the file is "
+                "made again."
+            )
 
 
 def _row_faults(connection: sqlite3.Connection) -> list[str]:

@@ -250,11 +250,14 @@ class StoreReader:
     def check(self) -> None:
         """Look at every page and every row of the store, which takes a while.
 
+        So it does at the vectors in the file beside the store.
+
         Raises:
-            StoreCorruptError: Something is not as it was written.
+            StoreCorruptError: Something is not as it was written. If only vectors beside the store
+                are damaged, it says which file to delete: the store is whole.
         """
         with self._database.read() as connection:
-            check_store(connection, self._database.name)
+            check_store(connection, self._database.name, self._database.path)
 
     def report(self, view: View | None = None) -> StoreReport:
         """Say what is in the store, what stands in it twice, and what is hard to read.

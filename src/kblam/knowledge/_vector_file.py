@@ -17,6 +17,8 @@ identifiers  one after another, UTF-8
 keys         float16 (C, E), or int8 with factors, of which the first M are there, the others
              room to grow
 values       as the keys
+sums         CRCs of the keys, then of the values, uint32, one for each run of vectors, which
+             :mod:`kblam.knowledge._vector_check` compares
 ===========  ====================================================================================
 """
 
@@ -41,14 +43,29 @@ from kblam.knowledge._beside import file_beside, opened_beside, read_header, rep
 from kblam.knowledge._fact_ids import FactIds
 from kblam.knowledge._layout import Layout, Rows, VectorForm, expect_form, layout_of
 
-__all__ = ["Content", "Header", "Stored", "VectorFile", "keep", "opened", "scratch"]
+__all__ = [
+    "UNFIT",
+    "Content",
+    "Header",
+    "Stored",
+    "VectorFile",
+    "beside",
+    "keep",
+    "opened",
+    "read",
+    "scratch",
+]
 
 Int = npt.NDArray[np.int64]
 
-_MAGIC = b"KBLMVEC1"
+_MAGIC = b"KBLMVEC2"
 _PAGE = 4096
 # Room for facts that come, as a share of those there are.
 _SLACK = 1 / 16
+# Vectors that are written and checked together.
+_RUN = 16_384
+# What reading a file raises that is not there, not whole, or another one.
+UNFIT = (OSError, ValueError, TypeError, struct.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +94,7 @@ class Header:
     capacity: int
     letters: int
     index_crc: int
-    form: VectorForm = "half"  # as which it is not written
+    form: VectorForm
 
     @property
     def layout(self) -> Layout:
@@ -85,11 +102,20 @@ class Header:
         return Layout(self.form, self.dimension)
 
     def offsets(self, start: int) -> tuple[int, int, int]:
-        """Where keys and values begin and the file ends, if rows begin at ``start``."""
+        """Where keys, values and sums begin, if rows begin at ``start``."""
         vectors = self.capacity * self.layout.nbytes
         keys = _aligned(start + 24 * self.count + self.letters)
         values = _aligned(keys + vectors)
         return keys, values, values + vectors
+
+    @property
+    def runs(self) -> list[int]:
+        """How many vectors are checked together, of the keys as of the values."""
+        return [min(_RUN, self.count - begin) for begin in range(0, self.count, _RUN)]
+
+    def size(self, start: int) -> int:
+        """Where the file ends, if rows begin at ``start``."""
+        return self.offsets(start)[2] + 2 * 4 * len(self.runs)
 
 
 class _Handle:
@@ -120,9 +146,9 @@ class VectorFile:
 
     def map(self) -> tuple[Rows, Rows]:
         """Map keys and values, C each. Writing to them changes this mapping alone."""
-        keys, values, size = self.header.offsets(self.start)
+        keys, values, end = self.header.offsets(self.start)
         # One file, however often it is mapped: only pages that are written to are copied.
-        mapped = mmap.mmap(self.file.number, size, access=mmap.ACCESS_COPY)
+        mapped = mmap.mmap(self.file.number, end, access=mmap.ACCESS_COPY)
         layout, capacity = self.header.layout, self.header.capacity
         return layout.read(mapped, capacity, keys), layout.read(mapped, capacity, values)
 
@@ -151,28 +177,27 @@ def beside(database: Path, encoder: str) -> Path:
 
 def opened(database: Path, store: str, encoder: str, layout: Layout) -> Stored | None:
     """Open the file of a store's vectors; None if there is none that can be trusted."""
-    with (
-        suppress(OSError, ValueError, TypeError, struct.error),
-        opened_beside(beside(database, encoder)) as file,
-    ):
-        stored = _read(file)
-        header = stored.file.header
-        if (header.store, header.encoder, header.layout) == (store, encoder, layout):
-            return stored
+    with suppress(*UNFIT), opened_beside(beside(database, encoder)) as file:
+        return read(file, store, encoder, layout)
     return None
 
 
-def _read(file: IO[bytes]) -> Stored:
+def read(file: IO[bytes], store: str, encoder: str, layout: Layout) -> Stored:
     """Read all but the vectors.
 
     Raises:
-        ValueError: The file is not whole.
+        OSError: It cannot be read.
+        TypeError: Another version of kblam wrote it.
+        ValueError: The file is not whole, or holds other vectors.
+        struct.error: It is no such file.
     """
     about, end = read_header(file, _MAGIC)
     header = Header(**about)
     expect_form(header.form)
+    if (header.store, header.encoder, header.layout) != (store, encoder, layout):
+        raise ValueError(f"Expected vectors of {encoder} in store {store}, got others.")
     start = _aligned(end)
-    if os.fstat(file.fileno()).st_size != header.offsets(start)[2]:
+    if os.fstat(file.fileno()).st_size != header.size(start):
         raise ValueError("Expected a whole file of vectors, got a part of one.")
     file.seek(start)
     index = file.read(24 * header.count + header.letters)
@@ -235,26 +260,27 @@ def _write(file: IO[bytes], content: Content) -> tuple[Header, int]:
         index_crc=zlib.crc32(index[1], zlib.crc32(index[0])),
         form=layout.form,
     )
-    about = asdict(header)
-    if header.form == "half":
-        del about["form"]
-    start = _aligned(write_header(file, _MAGIC, about))
+    start = _aligned(write_header(file, _MAGIC, asdict(header)))
     file.seek(start)
     for part in index:
         file.write(part)
-    keys, values, size = header.offsets(start)
+    keys, values, end = header.offsets(start)
+    sums = []
     for offset, vectors in ((keys, content.keys), (values, content.values)):
         file.seek(offset)
-        for part in _pieces(vectors):
+        for part in _runs(vectors):
             file.write(part)
-    file.truncate(size)  # the room to grow takes no space on the disk
+            sums.append(zlib.crc32(part))
+    file.seek(end)  # the room to grow takes no space on the disk
+    file.write(np.array(sums, "<u4").tobytes())
+    file.truncate(header.size(start))
     return header, start
 
 
-def _pieces(vectors: Rows) -> Iterator[Any]:
-    step, item = 16_384, layout_of(vectors).item
-    for begin in range(0, len(vectors), step):
-        yield np.ascontiguousarray(vectors[begin : begin + step], item).data
+def _runs(vectors: Rows) -> Iterator[Any]:
+    item = layout_of(vectors).item
+    for begin in range(0, len(vectors), _RUN):
+        yield np.ascontiguousarray(vectors[begin : begin + _RUN], item).data
 
 
 def _aligned(offset: int) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from datetime import date, datetime, time, timezone
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +108,56 @@ def test_every_form_of_a_triple(item: Any) -> None:
 def test_other_keys_of_a_mapping_are_metadata() -> None:
     item = {"entity": "Acme", "property": "open", "value": True, "id": 7, "team": "red"}
     assert as_triple(item) == Triple("Acme", "open", "true", id="7", metadata={"team": "red"})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.int64(41), "41"),
+        (np.float64(0.5), "0.5"),
+        (np.bool_(True), "true"),
+        (Decimal("6.80"), "6.80"),
+        (Decimal("1E+3"), "1000"),
+        (date(1968, 5, 3), "1968-05-03"),
+        (datetime(2031, 3, 3, 9, 30), "2031-03-03 09:30:00"),
+        (datetime(2031, 3, 3, 9, 30, tzinfo=timezone.utc), "2031-03-03 09:30:00+00:00"),
+        (time(9, 30), "09:30:00"),
+    ],
+    ids=str,
+)
+def test_numbers_and_moments_are_taken_as_text(value: Any, text: str) -> None:
+    assert as_triple(("Acme", "share", value)).value == text
+    item = {"entity": value, "property": value, "value": value, "id": value}
+    assert as_triple(item) == Triple(text, text, text, id=text)
+
+
+class NotATime(datetime):
+    """A moment that is none, as pandas writes a missing one."""
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+NOTHING = [float("nan"), np.float64("nan"), Decimal("NaN"), Decimal("sNaN"), NotATime(1, 1, 1)]
+
+
+@pytest.mark.parametrize("nothing", NOTHING, ids=repr)
+def test_what_says_nothing_is_no_fact(nothing: Any) -> None:
+    row = {"entity": "Acme", "property": "founder", "value": "Ann"}
+    for part in row:
+        with pytest.raises(FactError, match=f"The {part} of a fact must say something, got"):
+            as_triple({**row, part: nothing})
+    with pytest.raises(FactError, match="The value of a fact must say something"):
+        as_triple(("Acme", "founder", nothing))
+    assert as_triple({**row, "id": nothing}) == Triple("Acme", "founder", "Ann")
+
+
+@pytest.mark.parametrize("length", [np.timedelta64(5, "D"), 1 + 2j])
+def test_what_has_no_text_of_its_own_is_refused(length: Any) -> None:
+    with pytest.raises(FactError, match="The value of a fact must be a string, got"):
+        as_triple(("Acme", "rest", length))
 
 
 @pytest.mark.parametrize(

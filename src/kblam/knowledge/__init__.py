@@ -10,6 +10,7 @@ from kblam.knowledge._change import Change
 from kblam.knowledge._difference import SyncReport
 from kblam.knowledge._following import Following
 from kblam.knowledge._layout import VectorForm, unpacked
+from kblam.knowledge._literals import literal_text
 from kblam.knowledge._snapshot import Snapshot
 from kblam.knowledge._view_facts import ViewFacts
 from kblam.knowledge._words import term_words, value_words, verbalise
@@ -53,6 +54,7 @@ __all__ = [
     "ViewFacts",
     "as_triple",
     "inverse",
+    "literal_text",
     "term_words",
     "unpacked",
     "value_words",

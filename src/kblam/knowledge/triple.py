@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kblam.errors import FactError
+from kblam.knowledge._literals import literal_text
 from kblam.knowledge._predicates import verb_phrase
 from kblam.knowledge._words import is_iri, property_words, term_words, value_words, verbalise
 
@@ -164,17 +165,19 @@ def as_triple(item: Triple | tuple[str, str, str] | Mapping[str, Any]) -> Triple
     Args:
         item: A triple; a sequence of entity, property and value; or a mapping with these
             keys, optionally ``id`` and ``metadata``. Other keys of a mapping become metadata.
-            Numbers and booleans are taken as their JSON text.
+            Numbers and booleans are taken as their JSON text, a ``Decimal`` with all its
+            digits, dates and times as ISO 8601 writes them.
 
     Raises:
-        FactError: It is none of these, or a part is missing or empty.
+        FactError: It is none of these, or a part is missing, empty or NaN.
     """
     if isinstance(item, Triple):
         return item
     if isinstance(item, Mapping):
         return _from_mapping(item)
     if _is_sequence(item) and len(item) == len(_PARTS):
-        return Triple(_literal(item[0]), _literal(item[1]), _literal(item[2]))
+        entity, name, value = map(_literal, _PARTS, item)
+        return Triple(entity, name, value)
     shown = f"{len(item)} parts" if _is_sequence(item) else type(item).__name__
     raise FactError(
         "A fact must be a Triple, a tuple (entity, property, value) or a mapping with these "
@@ -192,11 +195,15 @@ def _from_mapping(item: Mapping[str, Any]) -> Triple:
     metadata = item.get("metadata") or {}
     if extra and isinstance(metadata, Mapping):
         metadata = {**extra, **metadata}
+    identifier = item.get("id")
+    named = literal_text(identifier)
+    entity, name, value = (_literal(part, item[part]) for part in _PARTS)
     return Triple(
-        _literal(item["entity"]),
-        _literal(item["property"]),
-        _literal(item["value"]),
-        id=_literal(item.get("id")),
+        entity,
+        name,
+        value,
+        # In a table's rows, an identifier that is missing is NaN.
+        id=identifier if named is None else named or None,
         metadata=metadata,
     )
 
@@ -205,11 +212,15 @@ def _is_sequence(item: object) -> bool:
     return isinstance(item, (tuple, list))
 
 
-def _literal(part: Any) -> Any:
-    """Return a JSON number or boolean as its text, anything else for Triple to judge."""
-    if isinstance(part, (bool, int, float)):
-        return json.dumps(part)
-    return part
+def _literal(name: str, part: Any) -> Any:
+    """Return a number, a date or the like as its text, anything else for Triple to judge."""
+    text = literal_text(part)
+    if text == "":
+        raise FactError(
+            f"The {name} of a fact must say something, got {part!r}. Leave the fact out, as one "
+            "without a value."
+        )
+    return part if text is None else text
 
 
 def _clean(name: str, part: Any) -> str:

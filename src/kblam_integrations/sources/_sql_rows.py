@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Select
 
-from kblam.knowledge import Triple
+from kblam.knowledge import Triple, literal_text
 from kblam_integrations.sources._sql_table import Choice, Columns
 from kblam_integrations.sources._values import text_of, value_facts
 
@@ -161,10 +161,8 @@ def _plain(value: Any) -> Any:
     """Return a value without what Python and SQLAlchemy put around it."""
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, Decimal):
-        return None if value.is_nan() else f"{value:f}"
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ")
+    if isinstance(value, (Decimal, datetime)):
+        return literal_text(value)
     if isinstance(value, str) and value.endswith(".000000"):
         # How SQLAlchemy stores a moment in SQLite.
         return value.removesuffix(".000000") if re.match(r"\d+-\d\d-\d\d ", value) else value

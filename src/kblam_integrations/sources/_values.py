@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping
-from datetime import date, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from kblam.knowledge import Triple, verbalise
+from kblam.knowledge import Triple, literal_text, verbalise
 
 __all__ = ["duration_words", "is_embedding", "text_of", "value_facts"]
 
@@ -44,16 +42,14 @@ def text_of(value: Any) -> str:
     """Return one value as text, "" for what says nothing."""
     if value is None or isinstance(value, (bytes, bytearray, memoryview)):
         return ""
-    if isinstance(value, float) and math.isnan(value):
-        return ""
-    if isinstance(value, (bool, int, float)):
-        return json.dumps(value)
-    if isinstance(value, (date, time)):
+    if isinstance(value, datetime):
+        # Of graphs; SQL's moments have a space, see there.
         return value.isoformat()
     if isinstance(value, timedelta):
         seconds = value.seconds + value.microseconds / 1e6
         return duration_words(days=value.days, seconds=seconds)
-    return str(value).strip()
+    text = literal_text(value)
+    return str(value).strip() if text is None else text
 
 
 def duration_words(*, months: int = 0, days: int = 0, seconds: float = 0) -> str:

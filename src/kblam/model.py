@@ -128,7 +128,7 @@ class KBLaM:
                 scoring where they are very many, if its package is installed.
 
         Raises:
-            FactError: A triple is malformed.
+            FactError: A triple is malformed, or ``kb`` is a path, which is to be opened first.
             ConfigError: This is a base model without an adapter, or the view is none.
         """
         if self._engine.decoder is None:

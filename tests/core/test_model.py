@@ -71,6 +71,11 @@ def test_a_malformed_triple_is_refused(load) -> None:
         load().attach([("Aurora", "", "QX-7719")])
 
 
+def test_a_path_is_not_attached(load) -> None:
+    with pytest.raises(FactError, match="as_store"):
+        load().attach("facts.csv")
+
+
 def test_without_facts_it_is_the_base_model(load, folders, store) -> None:
     bare = KBLaM.from_pretrained(folders.base, adapter=None)
     expected = bare.ask("What is it?", SHORT)

@@ -50,6 +50,17 @@ def test_add_takes_one_triple_or_many(store: KnowledgeStore, given: Any) -> None
     assert contents(store) == FACTS[:1]
 
 
+@pytest.mark.parametrize("path", ["facts.csv", Path("facts.csv"), b"facts.csv", "company.db"])
+def test_a_path_is_to_be_opened_first(store: KnowledgeStore, tmp_path: Path, path: Any) -> None:
+    for takes in (store.add, store.upsert, store.sync, KnowledgeStore.from_source):
+        with pytest.raises(FactError, match=r"got .*(facts|company).*as_store\(path\)"):
+            takes(path)
+    file = tmp_path / "company.db"
+    with pytest.raises(FactError):
+        KnowledgeStore.from_source(path, file)
+    assert not file.exists()
+
+
 def test_add_takes_a_generator(store: KnowledgeStore) -> None:
     assert store.add(Triple(*fact) for fact in FACTS) == 5
 

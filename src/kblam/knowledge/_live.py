@@ -7,9 +7,10 @@ import weakref
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from os import PathLike
 from typing import Any, Literal
 
-from kblam.errors import ConfigError, UnsupportedSourceError
+from kblam.errors import ConfigError, FactError, UnsupportedSourceError
 from kblam.knowledge._database import Database
 from kblam.knowledge._difference import SyncReport
 from kblam.knowledge._encode import encode_facts, lacks_vectors
@@ -109,7 +110,8 @@ class LiveStore(StoreReader):
 
         Raises:
             ConfigError: ``unchanged_since`` is no state of a store.
-            FactError: The source holds something that is no fact, or one identifier twice.
+            FactError: The source holds something that is no fact, or one identifier twice; or
+                it is a path, which is to be opened first.
             StoreChangedError: The store is not in the state ``unchanged_since`` any more.
             SourceError: The source cannot be read, or gives nothing. After any error the store
                 is as it was.
@@ -241,13 +243,24 @@ class LiveStore(StoreReader):
 
 
 def as_source(triples: Any) -> TripleSource:
-    """Return a source of whatever ``KnowledgeStore.add`` takes."""
+    """Return a source of whatever ``KnowledgeStore.add`` takes.
+
+    Raises:
+        FactError: It is a path or a text, which nothing here opens.
+    """
+    if isinstance(triples, (str, bytes, PathLike)):
+        raise FactError(
+            f"A fact must be a Triple, a tuple or a mapping, got {triples!r:.200}. If that is a "
+            "path, open what is there first: KnowledgeStore(path) for a store, CsvSource(path) or "
+            "JsonlSource(path) of kblam.knowledge for a file of facts, "
+            "kblam_integrations.sources.as_store(path) for any of these, RDF and addresses."
+        )
     if isinstance(triples, StoreReader):
         # Copied: two stores that are given to each other must not wait for each other.
         return ListSource(triples.triples())
     if isinstance(triples, TripleSource):
         return triples
-    single = isinstance(triples, (Triple, Mapping, str, bytes)) or _is_plain_triple(triples)
+    single = isinstance(triples, (Triple, Mapping)) or _is_plain_triple(triples)
     if isinstance(triples, Iterable) and not single:
         # Copied: what is read while the store is written must not depend on the store.
         return ListSource(triples)

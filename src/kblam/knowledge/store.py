@@ -75,11 +75,13 @@ class KnowledgeStore(LiveStore):
             progress: Show a progress bar.
 
         Raises:
-            FactError: The source holds something that is no fact; the store is then unchanged.
+            FactError: The source holds something that is no fact; the store is then unchanged. Or
+                it is a path, which is to be opened first (``CsvSource``, ``JsonlSource``).
         """
+        facts = as_source(source)  # what is none leaves no file behind
         store = cls(path, vectors=vectors)
         try:
-            store.add(source, progress=progress)
+            store.add(facts, progress=progress)
         except BaseException:
             store.close()
             raise
@@ -120,8 +122,8 @@ class KnowledgeStore(LiveStore):
             How many facts were added.
 
         Raises:
-            FactError: An item is no fact, or its identifier is taken by another fact. None of
-                the triples is then added.
+            FactError: An item is no fact, or its identifier is taken by another fact, or
+                ``triples`` is a path. None of the triples is then added.
         """
         source = as_source(triples)
         total = source.count() if progress else None
@@ -147,7 +149,7 @@ class KnowledgeStore(LiveStore):
             How many facts were added, changed or removed; what is the same is not counted.
 
         Raises:
-            FactError: An item is no fact. The store is then unchanged.
+            FactError: An item is no fact, or ``triples`` is a path. The store is then unchanged.
         """
         with self._database.write() as connection:
             return _rows.upsert(connection, triples_of(as_source(triples)))

@@ -116,6 +116,23 @@ def test_a_wide_csv_file_has_an_entity_in_each_row(tmp_path: Path) -> None:
         list(CsvSource(path, metadata=["team"], **wide).triples())
 
 
+def test_columns_are_found_in_any_case(tmp_path: Path) -> None:
+    path = tmp_path / "facts.csv"
+    path.write_text("Entity,PROPERTY,Value,Id,Team\nAcme,founder,Ann,7,red\n")
+    expected = Triple("Acme", "founder", "Ann", id="7", metadata={"Team": "red"})
+    assert list(CsvSource(path).triples()) == [expected]
+    wide = {"entity": "name", "property": None, "value": None, "metadata": ["team"]}
+    path.write_text("Name,Born,Team\nAnn,1968,red\n")
+    expected = Triple("Ann", "Born", "1968", metadata={"team": "red"})
+    assert list(CsvSource(path, **wide).triples()) == [expected]
+    # The very name is the column; among several others none is.
+    path.write_text("entity,property,value,Value\nAcme,founder,Ann,x\n")
+    assert next(CsvSource(path).triples()).metadata == {"Value": "x"}
+    path.write_text("entity,property,VALUE,Value\nAcme,founder,Ann,x\n")
+    with pytest.raises(FactError, match="value missing"):
+        list(CsvSource(path).triples())
+
+
 @pytest.mark.parametrize(
     "options", [{"property": None}, {"value": None}, {"metadata": ["team"]}], ids=str
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ class CsvSource(FileSource):
 
     A *long* table has a fact in each row; columns beside those named here become metadata (but
     ``id``, the fact's own identifier). A *wide* one has an entity in each row, and the other
-    columns are its properties; an empty cell is no fact::
+    columns are its properties; an empty cell is no fact. Columns are found without regard to
+    case (``Entity``)::
 
         CsvSource("facts.csv")
         CsvSource("people.csv", entity="name", property=None, value=None)
@@ -75,9 +76,9 @@ class CsvSource(FileSource):
             # strict: a quotation mark that is never closed would swallow the rest of the file.
             reader = csv.DictReader(file, delimiter=self._delimiter, strict=True)
             try:
-                self._check_header(reader.fieldnames or [])
+                columns = self._columns(reader.fieldnames or [])
                 for row in reader:
-                    yield from self._facts(row, f"{self.path}, line {reader.line_num}")
+                    yield from self._facts(row, columns, f"{self.path}, line {reader.line_num}")
             except csv.Error as error:
                 raise FactError(
                     f"{self.path}, line {reader.line_num + 1}: expected cells separated by "
@@ -85,38 +86,53 @@ class CsvSource(FileSource):
                     f"such ({error})."
                 ) from error
 
-    def _check_header(self, header: Iterable[str]) -> None:
-        columns = list(header)
+    def _columns(self, header: Sequence[str]) -> dict[str, str]:
+        """Return the file's columns by the names under which they are read."""
         wanted = self._parts or (self._entity, *self._metadata)
-        if missing := [name for name in wanted if name not in columns]:
+        found = {name: _column(name, header) for name in (*wanted, "id")}
+        if missing := [name for name in wanted if found[name] is None]:
             raise FactError(
-                f"{self.path} has the columns {', '.join(columns) or '(none)':.500}; "
+                f"{self.path} has the columns {', '.join(header) or '(none)':.500}; "
                 f"{', '.join(missing)} missing. Name the columns to read with entity=, "
                 "property= and value=; where each row is an entity and each column a property, "
                 "property=None and value=None."
             )
-        if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+        if repeated := sorted({name for name in header if header.count(name) > 1}):
             raise FactError(
                 f"{self.path} has several columns named {', '.join(map(repr, repeated)):.500}. "
                 "Rename all but one."
             )
+        return {name: column for name, column in found.items() if column is not None}
 
-    def _facts(self, row: dict[str | Any, str | Any], place: str) -> Iterator[Triple]:
+    def _facts(
+        self, row: dict[str | Any, str | Any], columns: Mapping[str, str], place: str
+    ) -> Iterator[Triple]:
         # DictReader collects surplus cells under None, and fills missing ones with None.
         if None in row:
             raise FactError(f"{place}: more cells than the header has columns.")
         cells = {name: cell for name, cell in row.items() if cell}
         if self._parts is not None:
             item = {
-                key: cells.pop(name)
+                key: cells.pop(columns[name])
                 for key, name in zip(PARTS, self._parts, strict=True)
-                if name in cells
+                if columns[name] in cells
             }
-            yield located({**item, "id": cells.pop("id", None), "metadata": cells}, place)
+            identifier = cells.pop(columns.get("id", "id"), None)
+            yield located({**item, "id": identifier, "metadata": cells}, place)
             return
-        entity = cells.pop(self._entity, "")
-        metadata = {name: cells.pop(name) for name in self._metadata if name in cells}
+        entity = cells.pop(columns[self._entity], "")
+        metadata = {
+            name: cells.pop(columns[name]) for name in self._metadata if columns[name] in cells
+        }
         for name, cell in cells.items():
             if cell.strip():
                 item = {"entity": entity, "property": name, "value": cell}
                 yield located({**item, "metadata": metadata}, place)
+
+
+def _column(name: str, header: Sequence[str]) -> str | None:
+    """Return the column of a name, or else the only one that differs from it in case alone."""
+    if name in header:
+        return name
+    alike = [column for column in header if column.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else None

@@ -128,6 +128,39 @@ def test_upsert_of_several_values(store: KnowledgeStore) -> None:
     assert {fact.value for fact in found} == {"rockets", "springs", "magnets"}
 
 
+@pytest.mark.parametrize("spelled", ["release date", "releaseDate", "RELEASE_DATE", "release_date"])
+def test_upsert_knows_a_property_by_its_words(store: KnowledgeStore, spelled: str) -> None:
+    store.add([("Ember", "release_date", "1 May"), ("Ember", "release_date", "2 May")])
+    (first, second) = store
+    assert store.upsert([("Ember", spelled, "2 May"), ("Ember", "release date", "3 May")]) >= 1
+    assert {fact.id: fact.value for fact in store} == {first.id: "3 May", second.id: "2 May"}
+    assert {change.op for change in store.journal(since=2)} == {"update"}
+    store.upsert(("Ember", spelled, "4 May"))
+    assert contents(store) == [("Ember", spelled, "4 May")]
+    store.check()
+
+
+def test_upsert_makes_one_fact_of_two_spellings(store: KnowledgeStore) -> None:
+    spellings = ("release_date", "release date", "releaseDate")
+    store.add([("Ember", spelling, "1 May") for spelling in spellings])
+    ids = {fact.property: fact.id for fact in store}
+    assert store.upsert(("Ember", "release date", "1 May")) == 2
+    assert [(fact.id, fact.property) for fact in store] == [(ids["release date"], "release date")]
+    assert store.upsert(("Ember", "releaseDate", "1 May")) == 1  # spelled as it is given
+    assert [(fact.id, fact.property) for fact in store] == [(ids["release date"], "releaseDate")]
+    store.check()
+
+
+def test_upsert_leaves_other_vocabularies_alone(store: KnowledgeStore) -> None:
+    names = ("http://xmlns.com/foaf/0.1/name", "http://schema.org/name", "foaf:name", "name")
+    store.add([("http://a.org/Ann", name, "Ann") for name in names])
+    store.add(("http://b.org/Ann", "name", "Ann"))
+    for name in names:
+        store.upsert(("http://a.org/Ann", name, "Ann Lee"))
+        assert len(store) == 5
+    assert [fact.value for fact in store] == ["Ann Lee"] * 4 + ["Ann"]
+
+
 def test_upsert_adds_what_is_new(store: KnowledgeStore) -> None:
     assert store.upsert(FACTS) == 5
     assert contents(store) == FACTS

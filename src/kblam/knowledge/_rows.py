@@ -10,6 +10,7 @@ from typing import Any
 
 from kblam.errors import FactError, StoreCorruptError
 from kblam.knowledge._parameters import may_be_stored
+from kblam.knowledge._words import property_key
 from kblam.knowledge.triple import Fact, Triple
 from kblam.knowledge.view import VIEW_CLAUSE, View, view_parameters
 
@@ -47,7 +48,7 @@ _ROW = "SELECT row FROM facts WHERE id = ?"
 _CLEAR = """
 DELETE FROM facts WHERE id = ? OR (entity = ? AND property = ? AND value = ?)
 """
-_BY_PROPERTY = f"SELECT {COLUMNS} FROM facts WHERE entity = ? AND property = ? ORDER BY row"
+_BY_KEY = f"SELECT {COLUMNS} FROM facts WHERE key_text = ? AND entity = ? ORDER BY row"
 _PAGE = f"""
 SELECT row, {COLUMNS} FROM facts
 WHERE row > :after AND ({VIEW_CLAUSE}) ORDER BY row LIMIT :limit
@@ -151,8 +152,9 @@ def upsert(connection: sqlite3.Connection, triples: Iterable[Triple]) -> int:
         if triple.id:
             named[triple.id] = triple
         else:
-            groups.setdefault((triple.entity, triple.property), {})[triple.value] = triple
-    written = sum(_replace_values(connection, key, group) for key, group in groups.items())
+            key = (triple.entity, property_key(triple.property))
+            groups.setdefault(key, {})[triple.value] = triple
+    written = sum(_replace_values(connection, group) for group in groups.values())
     return written + replace_named(connection, named.values())
 
 
@@ -164,7 +166,7 @@ def replace_named(connection: sqlite3.Connection, triples: Iterable[Triple]) -> 
         old = get(connection, triple.id or "")
         same = _same_content(connection, triple)
         if same is not None and same.id == triple.id:
-            written += _update_metadata(connection, same, triple)
+            written += _update_changed(connection, same, triple)
         elif same is not None:
             crossing.append(triple)
         elif old is not None:
@@ -207,18 +209,18 @@ def remove(
     ).rowcount
 
 
-def _replace_values(
-    connection: sqlite3.Connection, key: tuple[str, str], new: dict[str, Triple]
-) -> int:
-    """Make ``new`` all the values of one property of one entity."""
-    old = {fact.value: fact for fact in map(new_fact, connection.execute(_BY_PROPERTY, key))}
-    written = sum(
-        _update_metadata(connection, old[value], triple)
-        for value, triple in new.items()
-        if value in old
-    )
-    outdated = [fact for value, fact in old.items() if value not in new]
-    missing = [triple for value, triple in new.items() if value not in old]
+def _replace_values(connection: sqlite3.Connection, new: dict[str, Triple]) -> int:
+    """Make ``new``, by value, all the values of one property of one entity."""
+    old = _of_property(connection, next(iter(new.values())))
+    kept: dict[str, Fact] = {}
+    for fact in old:
+        # Of one value under two spellings of the property, the fact that is spelled as the triple.
+        triple = new.get(fact.value)
+        if triple and (fact.value not in kept or fact.property == triple.property):
+            kept[fact.value] = fact
+    written = sum(_update_changed(connection, fact, new[value]) for value, fact in kept.items())
+    outdated = [fact for fact in old if kept.get(fact.value) is not fact]
+    missing = [triple for value, triple in new.items() if value not in kept]
     # A changed value keeps its fact's identifier and place.
     for fact, triple in zip(outdated, missing, strict=False):
         update(connection, fact.id, triple)
@@ -229,8 +231,16 @@ def _replace_values(
     return written + max(len(missing), len(outdated))
 
 
-def _update_metadata(connection: sqlite3.Connection, fact: Fact, triple: Triple) -> bool:
-    if metadata_json(fact) == metadata_json(triple):
+def _of_property(connection: sqlite3.Connection, triple: Triple) -> list[Fact]:
+    """Return the facts about a triple's property of its entity, however that is spelled."""
+    rows = connection.execute(_BY_KEY, (text_hash(triple.key_text), triple.entity))
+    key = property_key(triple.property)
+    return [fact for fact in map(new_fact, rows) if property_key(fact.property) == key]
+
+
+def _update_changed(connection: sqlite3.Connection, fact: Fact, triple: Triple) -> bool:
+    """Update a fact of a triple's entity and value, if its property or metadata are others."""
+    if fact.property == triple.property and metadata_json(fact) == metadata_json(triple):
         return False
     update(connection, fact.id, triple)
     return True

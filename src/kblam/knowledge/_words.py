@@ -6,7 +6,15 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote
 
-__all__ = ["is_iri", "local_name", "property_words", "term_words", "value_words", "verbalise"]
+__all__ = [
+    "is_iri",
+    "local_name",
+    "property_key",
+    "property_words",
+    "term_words",
+    "value_words",
+    "verbalise",
+]
 
 _IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+|urn:[^\s:]+:\S+|mailto:\S+")
 _CURIE = re.compile(r"[A-Za-z_][\w.-]*:([A-Za-z_][\w.-]*)")
@@ -85,6 +93,17 @@ def property_words(name: str) -> str:
     words = verbalise(name)
     rest = words[4:] if words.startswith("has ") else ""
     return rest or words
+
+
+def property_key(name: str) -> str:
+    """Return what all spellings of a property have in common: ``release_date``, ``releaseDate``.
+
+    That is its words. Of an IRI or ``foaf:name`` it is that name itself, as two vocabularies mean
+    two things by one word.
+    """
+    if is_iri(name) or _CURIE.fullmatch(name):
+        return name
+    return property_words(name)
 
 
 def term_words(term: str) -> str:

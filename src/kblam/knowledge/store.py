@@ -138,8 +138,10 @@ class KnowledgeStore(LiveStore):
 
         A triple with an identifier replaces the fact of that name, and takes the place of a
         fact that says the same under another name. Triples without an identifier replace
-        every value of their property of their entity: two such triples with the same entity and
-        property are its two values. A fact is replaced as a whole, metadata included; it keeps
+        every value of their property of their entity, and what of these is not given again is
+        removed: two such triples with the same entity and property are its two values. In which
+        way the property is spelled (``release_date``, ``release date``) does not matter, but an
+        IRI is a property of its own. A fact is replaced as a whole, metadata included; it keeps
         its identifier.
 
         Args:

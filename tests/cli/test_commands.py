@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -68,6 +69,39 @@ def test_index_names_columns(kblam, tmp_path):
     kblam("index", table, tmp_path / "people.db", "--no-encode", *columns)
     with KnowledgeStore(tmp_path / "people.db") as store:
         assert [fact.statement for fact in store] == ["The birthplace of Ada is London."]
+
+
+@pytest.mark.parametrize("command", ["index", "sync"])
+def test_wide_tables_and_other_delimiters_are_read(kblam, tmp_path, command):
+    table, store = tmp_path / "people.csv", tmp_path / "people.db"
+    table.write_text("Name;born;city\nAda;1815;London\nBo;;Oslo\n", encoding="utf-8")
+    options = ("--entity", "name", "--wide", "--delimiter", ";", "--no-encode")
+    kblam(command, table, store, *options)
+    with KnowledgeStore(store) as opened:
+        assert [fact.value for fact in opened] == ["1815", "London", "Oslo"]
+    both = kblam(command, table, store, *options, "--value", "city", code=2).output
+    assert "Leave out one or the other" in both
+
+
+@pytest.mark.parametrize("command", ["index", "sync"])
+def test_what_cannot_be_read_leaves_no_store(kblam, tmp_path, command):
+    table, store = tmp_path / "people.csv", tmp_path / "people.db"
+    table.write_text("name,born\nAda,1815\n", encoding="utf-8")
+    output = kblam(command, table, store, "--no-encode", code=2).output
+    assert "--wide" in " ".join(output.split())
+    table.write_text("entity,property,value\nAda,born,1815\nAda,died,\n", encoding="utf-8")
+    assert "line 3" in kblam(command, table, store, "--no-encode", code=2).output
+    assert not list(tmp_path.glob("people.db*"))
+
+
+def test_only_tables_have_columns(kblam, facts_file, tmp_path):
+    for option in (("--wide",), ("--delimiter", ";"), ("--entity", "name")):
+        output = kblam("index", facts_file, tmp_path / "facts.db", *option, code=2).output
+        assert "Expected a table, .csv or .tsv" in output
+
+
+def test_the_version_is_told(kblam):
+    assert kblam("--version").stdout.strip() == version("kblam")
 
 
 def test_index_reads_what_other_packages_read(kblam, tmp_path):

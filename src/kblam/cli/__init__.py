@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
+from kblam.cli._console import results
 from kblam.cli._errors import clear_errors
 from kblam.cli.ask import ask
 from kblam.cli.evaluate import evaluate
@@ -22,5 +26,24 @@ app = typer.Typer(
     # A traceback that a person reports should be the plain one.
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        results.print(version("kblam"))
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None: ...
+
+
 for command in (index, extract, sync, ask, inspect, train, evaluate):
     app.command()(clear_errors(command))

@@ -10,12 +10,14 @@ import typer
 from kblam.knowledge import TextEmbedder
 
 __all__ = [
+    "Delimiter",
     "EntityColumn",
     "FactEncoderOption",
     "PropertyColumn",
     "ValueColumn",
     "Vectors",
     "VectorsOption",
+    "Wide",
     "fact_encoder",
 ]
 
@@ -32,6 +34,19 @@ PropertyColumn = Annotated[
     str, typer.Option("--property", help="Column of the property, for .csv.")
 ]
 ValueColumn = Annotated[str, typer.Option(help="Column of the value, for .csv.")]
+Wide = Annotated[
+    bool,
+    typer.Option(
+        "--wide",
+        help="Of a .csv, each row is an entity; the other columns are its properties.",
+    ),
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        help="What separates the columns of a .csv.", show_default="a comma; a tab for .tsv"
+    ),
+]
 FactEncoderOption = Annotated[
     str | None,
     typer.Option(

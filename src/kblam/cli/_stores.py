@@ -9,19 +9,83 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from kblam.errors import ConfigError, StoreError, UnsupportedSourceError
 from kblam.knowledge import CsvSource, JsonlSource, KnowledgeStore, TripleSource
 
-__all__ = ["expect_store_name", "open_existing", "open_readable", "open_source"]
+__all__ = [
+    "Table",
+    "expect_facts",
+    "expect_store_name",
+    "open_existing",
+    "open_readable",
+    "open_source",
+]
 
 # As a path, which leaves one of two slashes.
 _ADDRESS = re.compile("([a-z][a-z0-9+.-]+):/+(.+)")
 SOURCES_GROUP = "kblam.sources"
 STORE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """How a table in a file is laid out.
+
+    Attributes:
+        entity: The column of the entity.
+        property: The column of the property.
+        value: The column of the value.
+        wide: Whether each row is an entity, whose other columns are its properties.
+        delimiter: What separates the columns; None is what the file's name says.
+
+    Raises:
+        ConfigError: A wide table is given columns for property and value.
+    """
+
+    entity: str = "entity"
+    property: str = "property"
+    value: str = "value"
+    wide: bool = False
+    delimiter: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.wide and (self.property, self.value) != (Table.property, Table.value):
+            raise ConfigError(
+                "Expected --wide, where every column but --entity is a property, or --property and "
+                "--value, got both. Leave out one or the other."
+            )
+
+    def open(self, path: Path) -> CsvSource:
+        """Open a file that is such a table."""
+        named = TABLE_SUFFIXES[path.suffix.lower()]
+        return CsvSource(
+            path,
+            entity=self.entity,
+            property=None if self.wide else self.property,
+            value=None if self.wide else self.value,
+            delimiter=named if self.delimiter is None else self.delimiter,
+        )
+
+
+_LONG = Table()
+
+
+def expect_facts(source: TripleSource | KnowledgeStore, store: Path) -> None:
+    """Read a source once before a new store is made for it, which would else be left empty.
+
+    Raises:
+        FactError: It holds something that is no fact.
+        SourceError: It cannot be read.
+    """
+    if store.exists() or isinstance(source, KnowledgeStore):
+        return
+    for _ in source.triples():
+        pass
 
 
 def expect_store_name(path: Path, command: str) -> None:
@@ -68,18 +132,23 @@ def open_readable(path: Path) -> KnowledgeStore:
     return source if isinstance(source, KnowledgeStore) else KnowledgeStore.from_source(source)
 
 
-def open_source(
-    path: Path, *, columns: tuple[str, str, str] = ("entity", "property", "value")
-) -> TripleSource | KnowledgeStore:
+def open_source(path: Path, table: Table = _LONG) -> TripleSource | KnowledgeStore:
     """Open a file of facts, or whatever is at an address, for reading.
 
     Args:
         path: The file, or an address such as ``http://localhost:7878/query``.
-        columns: The names of the columns of entity, property and value, for tables.
+        table: How it is laid out, if it is a table.
 
     Raises:
+        ConfigError: It is no table, and a layout is given.
         StoreError: There is no such file, or nothing reads it.
     """
+    suffix = path.suffix.lower()
+    if table != _LONG and suffix not in TABLE_SUFFIXES:
+        raise ConfigError(
+            f"Expected a table, {' or '.join(TABLE_SUFFIXES)}, to name columns of, got "
+            f"{path.name!r}. Leave out --entity, --property, --value, --wide and --delimiter."
+        )
     if address := _ADDRESS.fullmatch(path.as_posix()):
         return _open_foreign("://".join(address.groups()))
     if not path.exists():
@@ -87,13 +156,10 @@ def open_source(
             f"Expected a file of facts at {str(path)!r}, found none. "
             "Give the path of a .jsonl, .csv, .ttl or .db file."
         )
-    suffix = path.suffix.lower()
     if suffix in STORE_SUFFIXES:
         return open_existing(path)
     if suffix in TABLE_SUFFIXES:
-        entity, property_, value = columns
-        delimiter = TABLE_SUFFIXES[suffix]
-        return CsvSource(path, entity=entity, property=property_, value=value, delimiter=delimiter)
+        return table.open(path)
     if suffix == ".jsonl":
         return JsonlSource(path)
     return _open_foreign(path)

@@ -12,14 +12,16 @@ from rich.text import Text
 
 from kblam.cli._console import results
 from kblam.cli._options import (
+    Delimiter,
     EntityColumn,
     FactEncoderOption,
     PropertyColumn,
     ValueColumn,
     VectorsOption,
+    Wide,
     fact_encoder,
 )
-from kblam.cli._stores import expect_store_name, open_source
+from kblam.cli._stores import Table, expect_facts, expect_store_name, open_source
 from kblam.knowledge import KnowledgeStore
 
 __all__ = ["index"]
@@ -41,12 +43,16 @@ def index(
     entity: EntityColumn = "entity",
     property_: PropertyColumn = "property",
     value: ValueColumn = "value",
+    wide: Wide = False,
+    delimiter: Delimiter = None,
 ) -> None:
     """Read facts into a knowledge store and embed them."""
     expect_store_name(store, f"kblam index {source}")
+    table = Table(entity, property_, value, wide, delimiter)
     started = time.perf_counter()
     with ExitStack() as opened:
-        facts = open_source(source, columns=(entity, property_, value))
+        facts = open_source(source, table)
+        expect_facts(facts, store)
         if isinstance(facts, KnowledgeStore):
             opened.enter_context(facts)
         knowledge = opened.enter_context(KnowledgeStore(store))

@@ -13,14 +13,16 @@ from rich.text import Text
 
 from kblam.cli._console import errors, results
 from kblam.cli._options import (
+    Delimiter,
     EntityColumn,
     FactEncoderOption,
     PropertyColumn,
     ValueColumn,
     VectorsOption,
+    Wide,
     fact_encoder,
 )
-from kblam.cli._stores import expect_store_name, open_source
+from kblam.cli._stores import Table, expect_facts, expect_store_name, open_source
 from kblam.knowledge import Following, KnowledgeStore, SyncReport, TripleSource
 
 __all__ = ["sync"]
@@ -54,14 +56,18 @@ def sync(
     entity: EntityColumn = "entity",
     property_: PropertyColumn = "property",
     value: ValueColumn = "value",
+    wide: Wide = False,
+    delimiter: Delimiter = None,
 ) -> None:
     """Make a knowledge store say what a source says, no more and no less.
 
     Only what changed is embedded. Others may ask the store meanwhile.
     """
     expect_store_name(store, f"kblam sync {source}")
+    table = Table(entity, property_, value, wide, delimiter)
     with ExitStack() as opened:
-        facts: TripleSource = open_source(source, columns=(entity, property_, value))
+        facts: TripleSource = open_source(source, table)
+        expect_facts(facts, store)
         if isinstance(facts, KnowledgeStore):
             opened.enter_context(facts)
             facts = facts.source or facts

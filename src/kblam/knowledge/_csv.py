@@ -95,7 +95,9 @@ class CsvSource(FileSource):
                 f"{self.path} has the columns {', '.join(header) or '(none)':.500}; "
                 f"{', '.join(missing)} missing. Name the columns to read with entity=, "
                 "property= and value=; where each row is an entity and each column a property, "
-                "property=None and value=None."
+                "property=None and value=None. For kblam index: --entity, --property and --value, "
+                "or --entity and --wide; --delimiter if the columns are separated by another "
+                f"character than {self._delimiter!r}."
             )
         if repeated := sorted({name for name in header if header.count(name) > 1}):
             raise FactError(

@@ -58,9 +58,11 @@ def verb_phrase(words: str) -> str | None:
 
 
 def _passive(words: str, folded: list[str]) -> str | None:
-    """A participle and what belongs to it: "located in", "first described by"."""
+    """A participle and what belongs to it: "located in", "first described by", "born"."""
     place = next((i for i, word in enumerate(folded) if word not in _WORDS["adverbs"]), None)
-    if place is None or not _is_participle(folded[place]) or not _leads_on(folded, place):
+    if place is None or not _is_participle(folded[place]):
+        return None
+    if not _leads_on(folded, place) and not _ends_as_verb(folded, place):
         return None
     if folded[place] in _WORDS["intransitive"] and "by" not in folded:
         return words
@@ -102,6 +104,16 @@ def _is_state(folded: list[str]) -> bool:
 def _leads_on(folded: list[str], place: int) -> bool:
     """Whether a preposition follows."""
     return place + 1 < len(folded) and folded[place + 1] in _WORDS["prepositions"]
+
+
+def _ends_as_verb(folded: list[str], place: int) -> bool:
+    """Whether it ends in a participle that is no noun: "born", "written", "also called".
+
+    "Cast" and "set" are nouns as well, and "founded" alone is a verb of the past.
+    """
+    last = folded[place]
+    clear = last.endswith(("en", "rn", "wn")) or (place > 0 and last.endswith("ed"))
+    return clear and place + 1 == len(folded)
 
 
 def _is_participle(word: str) -> bool:

@@ -85,20 +85,23 @@ class SelectedFacts:
         return SpanLookup(texts, self._engine.opens, verbs)
 
     def fitting(self, prompt: int, name: str) -> list[float]:
-        """By how much the facts of a prompt are likelier where a form asks for a property.
+        """How much likelier the facts of a prompt are where a form asks for a property.
 
         Args:
             prompt: Which.
-            name: The property as the form names it; one that says nothing raises none.
+            name: The property as the form names it; one that says nothing changes nothing.
 
         Returns:
-            What is added to the log-weights of its k facts.
+            A factor for each of the texts that may be copied, (k * P,), as :meth:`lookup` has them.
         """
+        assert self._engine.decoder is not None
         told = [fact.property_text if fact else "" for fact in self.found[prompt]]
         vectors = encode_or_zero(self._engine.encoder, [verbalise(name), *told])
         alike = vectors[1:] @ vectors[0]
-        raised: list[float] = (_FITS * (alike - _ALIKE).clamp_min(0.0)).tolist()
-        return raised
+        factors = (_FITS * (alike - _ALIKE).clamp_min(0.0)).exp()
+        parts = len(self._engine.decoder.adapter.config.copied)
+        found: list[float] = factors.repeat_interleave(parts).tolist()
+        return found
 
     def evidence(self, index: Tensor, visible: Tensor) -> Evidence:
         """What the words of the prompts say about facts.

@@ -17,7 +17,6 @@ the text written, not by the row, so beams may be reordered, dropped and copied 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -56,8 +55,8 @@ class CopyProcessor(LogitsProcessor):
         closers: True on tokens that end a sentence, (V,): nothing else follows where all is told.
             None lets the model go on.
         opens_value: Tells of a prompt and the tokens written so far whether a value is all that can
-            follow, as in a form to be filled in: by how much each fact's log-weight is raised
-            there, (k,), or None. The gate then stands open as far as the facts answer.
+            follow, as in a form to be filled in: what each text's weight is multiplied by there,
+            (k * P,), or None. The gate then stands open as far as the facts answer.
         coverage: Makes the logits (2, V) that are added once something was told: for what is left
             to tell, and for what is not.
     """
@@ -113,10 +112,12 @@ class CopyProcessor(LogitsProcessor):
         if self._opens_value is not None:
             answered = self._answered(batch)
             for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
-                raised = self._opens_value(group, text)
-                if raised is not None:
+                factors = self._opens_value(group, text)
+                if factors is not None:
                     gates[index] = max(gates[index], _OPEN * float(answered[index]))
-                    pointers[index] = self._raised(pointers[index], raised)
+                    weights = [w * f for w, f in zip(pointers[index], factors, strict=True)]
+                    total = max(sum(weights), _SMALLEST)
+                    pointers[index] = [weight / total for weight in weights]
         mixed = torch.empty_like(probs)
         steps: dict[tuple[int, tuple[int, ...]], CopyStep] = {}
         for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
@@ -137,14 +138,6 @@ class CopyProcessor(LogitsProcessor):
         self._steps = steps
         return mixed.to(scores.dtype)
 
-    def _raised(self, pointer: list[float], raised: list[float]) -> list[float]:
-        """Weights of the texts whose facts' log-weights are raised."""
-        parts = self._head.num_parts
-        factors = [math.exp(amount) for amount in raised for _ in range(parts)]
-        weights = [weight * factor for weight, factor in zip(pointer, factors, strict=True)]
-        total = max(sum(weights), _SMALLEST)
-        return [weight / total for weight in weights]
-
     def _answered(self, batch: int) -> Tensor:
         """How far the facts may answer, (B,): the root, since vague prompts fill forms too."""
         return (1.0 - rows(self._selected.log_none, batch).exp()).clamp_min(0.0).sqrt()
@@ -153,8 +146,7 @@ class CopyProcessor(LogitsProcessor):
         """The probabilities (V,) without tokens that would go on with a finished value."""
         if self._continuations is None or not any(state.ended_in_word for state in states):
             return probs
-        left = probs.masked_fill(self._continuations, 0.0)
-        return left / left.sum().clamp_min(_SMALLEST)
+        return _only(probs, ~self._continuations)
 
     def spans(self, row: int, batch: int, text: tuple[int, ...]) -> tuple[CopiedSpan, ...]:
         """The facts' texts copied into a finished answer, by its likeliest reading.
@@ -255,8 +247,7 @@ class CopyProcessor(LogitsProcessor):
             left = float(told[index, 0])
             if has_told_all(likeliest, len(text), left, self._facts.alike[index]):
                 gates[index] = 0.0
-                ends = probs[index] * self._closers
-                probs[index] = ends / ends.sum().clamp_min(_SMALLEST)
+                probs[index] = _only(probs[index], self._closers)
 
     def _covered(self, scores: Tensor, told: Tensor) -> Tensor:
         """Scores (B, V) that know whether all is told, (B, 2)."""
@@ -323,3 +314,9 @@ class CopyProcessor(LogitsProcessor):
         # A form may forbid the rest of a text: then it is as the model would go on.
         mixed.add_(step.probs, alpha=_TRACE)
         return mixed.clamp_min(_SMALLEST**2).log()
+
+
+def _only(probs: Tensor, allowed: Tensor) -> Tensor:
+    """Probabilities (V,) where all but some tokens are ruled out."""
+    left = probs * allowed
+    return left / left.sum().clamp_min(_SMALLEST)

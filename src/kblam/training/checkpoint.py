@@ -1,30 +1,44 @@
-"""Checkpoints of the second stage: written whole, and found again after any cut."""
+"""Checkpoints of the second stage: written whole, and found again after any cut.
+
+Tensors are kept as safetensors and everything else as JSON: to go on in a folder of somebody
+else's runs no code of theirs.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
-from accelerate import Accelerator
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+
+from kblam.decoder import KnowledgeAdapter
+from kblam.errors import ConfigError
 
 __all__ = ["Checkpoint"]
 
 _STEP = "step.json"
+_STATE = "state.json"
+_TENSORS = "state.safetensors"
+_ADAPTER, _OPTIMIZER = "adapter.", "optimizer."
 
 
 class Checkpoint:
     """The state of a run on disk, of which one whole copy is kept at any time.
 
+    What PyTorch draws at random is no part of it: a step draws from its own number alone.
+
     Args:
         folder: Where it is.
-        accelerator: Saves and loads what is registered with it.
     """
 
-    def __init__(self, folder: Path, accelerator: Accelerator) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._accelerator = accelerator
         # Where one is written, and where the one before it waits meanwhile.
         self._fresh = folder.with_name(f"{folder.name}.new")
         self._old = folder.with_name(f"{folder.name}.old")
@@ -39,28 +53,65 @@ class Checkpoint:
         if self._old.exists() and not self.exists:
             self._old.rename(self._folder)
 
-    def register(self, *things: Any) -> None:
-        """Name what has state: it is saved and loaded in this order."""
-        self._accelerator.register_for_checkpointing(*map(_Stateful, things))
+    def load(
+        self, adapter: KnowledgeAdapter, optimizer: torch.optim.Optimizer, schedule: LRScheduler
+    ) -> int:
+        """Restore a run's state.
 
-    def load(self) -> int:
-        """Restore what is registered.
+        Args:
+            adapter: Changed in place, as the other two.
+            optimizer: Of the adapter's numbers.
+            schedule: Of the optimiser.
 
         Returns:
             The step to go on with.
-        """
-        self._accelerator.load_state(str(self._folder))
-        return int(json.loads((self._folder / _STEP).read_text())["step"])
 
-    def save(self, step: int) -> None:
-        """Save what is registered; of several processes, one calls this.
+        Raises:
+            ConfigError: The checkpoint is damaged, of an earlier kblam, or of another run.
+        """
+        try:
+            state = json.loads((self._folder / _STATE).read_text())
+            tensors = load_file(self._folder / _TENSORS)
+            adapter.load_state_dict(_under(tensors, _ADAPTER))
+            optimizer.load_state_dict(
+                {
+                    "state": _by_number(_under(tensors, _OPTIMIZER)),
+                    "param_groups": state["param_groups"],
+                }
+            )
+            schedule.load_state_dict(state["schedule"])
+            return int(json.loads((self._folder / _STEP).read_text())["step"])
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise self._unreadable(error) from error
+
+    def save(
+        self,
+        step: int,
+        adapter: KnowledgeAdapter,
+        optimizer: torch.optim.Optimizer,
+        schedule: LRScheduler,
+    ) -> None:
+        """Keep a run's state; of several processes, one calls this.
 
         Args:
             step: The step to go on with.
+            adapter: What is trained.
+            optimizer: Of its numbers.
+            schedule: Of the optimiser.
         """
         # A cut while an earlier one was written may have left a part of it.
         _remove(self._fresh)
-        self._accelerator.save_state(str(self._fresh))
+        self._fresh.mkdir(parents=True)
+        learned = optimizer.state_dict()
+        tensors = {_ADAPTER + name: tensor for name, tensor in adapter.state_dict().items()}
+        for number, values in learned["state"].items():
+            tensors |= {f"{_OPTIMIZER}{number}.{name}": value for name, value in values.items()}
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            self._fresh / _TENSORS,
+        )
+        state = {"param_groups": learned["param_groups"], "schedule": schedule.state_dict()}
+        (self._fresh / _STATE).write_text(json.dumps(state) + "\n")
         (self._fresh / _STEP).write_text(json.dumps({"step": step}))
         # A cut while writing leaves the old checkpoint whole.
         _remove(self._old)
@@ -69,20 +120,31 @@ class Checkpoint:
         self._fresh.rename(self._folder)
         _remove(self._old)
 
+    def _unreadable(self, error: Exception) -> ConfigError:
+        return ConfigError(
+            f"Expected a checkpoint of this run and this version of kblam in {self._folder}, "
+            f"could not read it: {type(error).__name__}: {error!s:.500}. Begin anew in another "
+            f"--output-dir; if the run had ended, --init-from {self._folder.with_name('adapter')} "
+            "starts from what it learned."
+        )
 
-class _Stateful:
-    """Gives accelerate the state of something without handing over the thing itself."""
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
-    def state_dict(self) -> dict[str, Any]:
-        """The inner state."""
-        return dict(self._inner.state_dict())
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the inner state."""
-        self._inner.load_state_dict(state)
+def _by_number(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """What an optimiser knows of each parameter, by the parameter's number."""
+    found: dict[int, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        number, _, what = name.partition(".")
+        found[int(number)][what] = tensor
+    return dict(found)
 
 
 def _remove(folder: Path) -> None:

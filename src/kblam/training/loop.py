@@ -5,16 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
-import math
-import time
 from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from tqdm import tqdm
 
 from kblam import adapter as adapters
 from kblam._digest import weights_digest
@@ -33,16 +28,15 @@ from kblam.training.config import TrainingConfig
 from kblam.training.corpus import Corpus, build_corpus
 from kblam.training.curve import Curve
 from kblam.training.general import general_prompts
+from kblam.training.joint import train_jointly
 from kblam.training.matching import build_pairs, train_matching
-from kblam.training.objective import Losses
-from kblam.training.optimisation import freeze_others, make_optimizer
+from kblam.training.optimisation import freeze_others
 from kblam.training.own import read_own
 from kblam.training.processes import (
     base_dtype,
     check_equal,
     make_accelerator,
     quick_products,
-    share_gradients,
     share_weights,
 )
 from kblam.training.retrieval import cache_hidden, train_selection
@@ -50,15 +44,12 @@ from kblam.training.trainer import Trainer, knowledge_config
 
 __all__ = ["train"]
 
-_log = logging.getLogger(__name__)
-_MAX_NORM = 1.0
 # Steps with pairs alone for each of the first stage; they are some tenth of the work.
 _MATCHING_STEPS = 4
 _ASKINGS = 60
 _QUESTIONS_PER_ASKING = 500
 _VALIDATION_QUESTIONS = 1_500
 _VALIDATION_FACTS = 10_000
-_VALIDATION_BATCHES = 2
 
 
 def train(config: TrainingConfig) -> Path:
@@ -108,7 +99,7 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
     if config.only is not None:
         freeze_others(adapter, config.only)
     cache = output / "cache" / config.data_key()
-    checkpoint = Checkpoint(output / "checkpoint", accelerator)
+    checkpoint = Checkpoint(output / "checkpoint")
     # What the main process makes or puts right, the others find.
     with accelerator.main_process_first():
         trainer, validation = _prepare(config, engine, adapter, cache)
@@ -123,7 +114,7 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
         share_weights(accelerator, adapter)
     _forget(engine.encoder)
     with compiled(trainer.decoder) if config.compile else nullcontext():
-        _second_stage(config, accelerator, trainer, validation, curve, checkpoint)
+        train_jointly(config, accelerator, trainer, validation, curve, checkpoint)
     trainer.decoder.detach()
     if weights_digest(model) != before:
         raise KBLaMError("The base model's weights changed in training. Report this as a bug.")
@@ -220,83 +211,3 @@ def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: C
     ):
         curve.add("selection", int(row.pop("step")), row)
     curve.write()
-
-
-def _second_stage(
-    config: TrainingConfig,
-    accelerator: Accelerator,
-    trainer: Trainer,
-    validation: Corpus,
-    curve: Curve,
-    checkpoint: Checkpoint,
-) -> None:
-    adapter, is_main = trainer.decoder.adapter, accelerator.is_main_process
-    optimizer, schedule = make_optimizer(config, adapter)
-    checkpoint.register(adapter, optimizer, schedule)
-    first = 0
-    if checkpoint.exists:
-        first = checkpoint.load()
-        curve.cut(first)
-        _log.info("Going on from step %d.", first)
-    started = time.perf_counter()
-    steps = range(first, config.steps)
-    bar = tqdm(steps, initial=first, total=config.steps, desc="joint", disable=not is_main)
-    for step in bar:
-        # Each process takes its own share of the steps' batches.
-        place = step * accelerator.num_processes + accelerator.process_index
-        losses = trainer.losses(*trainer.draw(place))
-        norm = _learn(config, accelerator, adapter, optimizer, losses, step)
-        schedule.step()
-        numbers, done = losses.numbers(), step + 1
-        seconds = time.perf_counter() - started
-        curve.add("joint", step, {"norm": norm, "seconds": seconds, **numbers})
-        bar.set_postfix({name: f"{value:.2f}" for name, value in numbers.items()})
-        if not is_main:
-            continue
-        if done % config.validation_every == 0 or done == config.steps:
-            curve.add("validation", step, _validate(trainer, validation, config))
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            curve.write()
-            checkpoint.save(done)
-
-
-def _learn(
-    config: TrainingConfig,
-    accelerator: Accelerator,
-    adapter: KnowledgeAdapter,
-    optimizer: torch.optim.Optimizer,
-    losses: Losses,
-    step: int,
-) -> float:
-    """Take one step, of all processes together.
-
-    Returns:
-        The gradient's norm before it was cut.
-    """
-    optimizer.zero_grad()
-    total = losses.total(config.kl_weight, config.selection_weight, config.refusal_weight)
-    total.backward()  # type: ignore[no-untyped-call]
-    share_gradients(accelerator, adapter)
-    norm = float(torch.nn.utils.clip_grad_norm_(adapter.parameters(), _MAX_NORM))
-    if not math.isfinite(norm):
-        raise KBLaMError(
-            f"Expected a finite gradient, got {norm} in step {step}; the losses are "
-            f"{losses.numbers()}. Train again with a smaller --learning-rate, into another "
-            "--output-dir: a run that goes on keeps its learning rate."
-        )
-    optimizer.step()
-    return norm
-
-
-@torch.no_grad()
-def _validate(trainer: Trainer, validation: Corpus, config: TrainingConfig) -> dict[str, float]:
-    rng = np.random.default_rng((config.seed, 4))
-    size = min(48, len(validation.questions) // _VALIDATION_BATCHES)
-    sums: dict[str, float] = {}
-    trainer.decoder.adapter.eval()
-    for index in range(_VALIDATION_BATCHES):
-        questions = list(range(index * size, (index + 1) * size))
-        for name, value in trainer.losses(questions, [], rng, validation).numbers().items():
-            sums[name] = sums.get(name, 0.0) + value / _VALIDATION_BATCHES
-    trainer.decoder.adapter.train()
-    return sums

@@ -21,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kblam import KBLaM
+from kblam._digest import weights_digest
 from kblam._engine import Engine
 from kblam.config import DEFAULT_REFUSAL, KnowledgeConfig, SelectionConfig
 from kblam.decoder import KnowledgeAdapter, attention_layout
@@ -149,6 +150,7 @@ def main() -> None:
         cache=options.output / "validation.safetensors",
         split="validation",
     )
+    base = weights_digest(engine.model)
     rows: list[dict[str, Any]] = []
     for variant in tqdm(variants(options.layers), desc="heads"):
         caches = []
@@ -158,7 +160,7 @@ def main() -> None:
                 for question in corpus.questions
             ]
             path = options.output / f"{name}-{variant.layer}.safetensors"
-            cache = cache_hidden(engine, examples, variant.layer, path)
+            cache = cache_hidden(engine, examples, variant.layer, path, base=base)
             caches.append(last_tokens(cache) if variant.pooling == "last" else cache)
         adapter = make_head(engine, variant)
         curve = train_selection(

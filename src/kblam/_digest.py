@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["weights_digest"]
+__all__ = ["values_digest", "weights_digest"]
 
 
 def weights_digest(module: nn.Module, before: str = "") -> str:
@@ -18,3 +20,8 @@ def weights_digest(module: nn.Module, before: str = "") -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(numbers.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def values_digest(values: Any) -> str:
+    """SHA-256 of JSON-able values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

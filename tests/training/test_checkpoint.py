@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -53,14 +54,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "checkpoint"
 
 
+def kept(folder: Path, config: TrainingConfig = CONFIG, **base: str) -> Checkpoint:
+    found = {"dtype": "torch.bfloat16", "weights": "a", **base}
+    return Checkpoint(folder, config.for_checkpoint(), found)
+
+
 def test_a_restored_run_goes_on_as_if_nothing_had_been(
     engine: Engine, run: Run, folder: Path
 ) -> None:
     run.learn(0, 1)
-    Checkpoint(folder).save(2, *run.state)
+    kept(folder).save(2, *run.state)
     run.learn(2, 3)
     resumed = Run(engine)
-    assert Checkpoint(folder).load(*resumed.state) == 2
+    assert kept(folder).load(*resumed.state) == 2
     resumed.learn(2, 3)
     expected = run.adapter.state_dict()
     for name, tensor in resumed.adapter.state_dict().items():
@@ -70,7 +76,7 @@ def test_a_restored_run_goes_on_as_if_nothing_had_been(
 
 def test_it_holds_tensors_and_json_alone(run: Run, folder: Path) -> None:
     run.learn(0)
-    Checkpoint(folder).save(1, *run.state)
+    kept(folder).save(1, *run.state)
     assert {path.name for path in folder.iterdir()} == {
         "state.safetensors", "state.json", "step.json",
     }  # fmt: skip
@@ -94,8 +100,9 @@ def test_pickles_of_an_earlier_version_are_not_opened(run: Run, folder: Path) ->
     (folder / "step.json").write_text(json.dumps({"step": 2}))
     for name in ("custom_checkpoint_0.pkl", "random_states_0.pkl"):
         (folder / name).write_bytes(pickle.dumps(_Trap(sprung)))
-    with pytest.raises(ConfigError, match=r"another --output-dir.*--init-from \S*adapter"):
-        Checkpoint(folder).load(*run.state)
+    for read in (kept(folder).check, lambda: kept(folder).load(*run.state)):
+        with pytest.raises(ConfigError, match=r"another --output-dir.*--init-from \S*adapter"):
+            read()
     assert not sprung.exists()
     assert (folder / "custom_checkpoint_0.pkl").exists()
 
@@ -103,8 +110,30 @@ def test_pickles_of_an_earlier_version_are_not_opened(run: Run, folder: Path) ->
 @pytest.mark.parametrize("name", ["state.safetensors", "state.json", "step.json"])
 def test_a_damaged_one_is_told(run: Run, folder: Path, name: str) -> None:
     run.learn(0)
-    Checkpoint(folder).save(1, *run.state)
+    kept(folder).save(1, *run.state)
     file = folder / name
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(ConfigError, match=r"could not read it.*another --output-dir"):
-        Checkpoint(folder).load(*run.state)
+        kept(folder).load(*run.state)
+
+
+class TestCheck:
+    @pytest.fixture(autouse=True)
+    def written(self, run: Run, folder: Path) -> None:
+        kept(folder).check()  # there is none yet
+        run.learn(0)
+        kept(folder).save(1, *run.state)
+
+    def test_a_longer_run_may_go_on(self, folder: Path) -> None:
+        kept(folder, dataclasses.replace(CONFIG, steps=99, device="cuda")).check()
+
+    def test_other_settings_are_named(self, folder: Path) -> None:
+        other = dataclasses.replace(CONFIG, seed=1, learning_rate=1e-5, steps=99)
+        with pytest.raises(ConfigError, match=r"differ: learning_rate, seed\. .*--output-dir"):
+            kept(folder, other).check()
+
+    def test_other_weights_under_the_same_name_are_refused(self, folder: Path) -> None:
+        with pytest.raises(ConfigError, match="differ: the weights of base_model"):
+            kept(folder, weights="b").check()
+        # In other numbers, the same weights have another digest.
+        kept(folder, weights="b", dtype="torch.float32").check()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_training import tiny_config
 
 pytest.importorskip("accelerate")
@@ -116,6 +116,36 @@ def test_a_run_that_was_cut_ends_as_one_that_was_not(
     assert rows == expected
     assert not (output / "checkpoint.old").exists()
     assert not (output / "checkpoint.new").exists()
+
+
+def test_a_run_does_not_go_on_with_other_settings(config: TrainingConfig, uncut: Path) -> None:
+    before = (uncut / "training_config.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"differ: learning_rate, seed\."):
+        train(dataclasses.replace(config, learning_rate=1e-5, seed=1, steps=9))
+    assert (uncut / "training_config.json").read_bytes() == before
+
+
+def test_a_base_that_was_exchanged_under_its_name_is_not_gone_on_with(
+    config: TrainingConfig, uncut: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    again = _beside(config, uncut, "exchanged", steps=1)
+    weights = Path(config.base_model) / "model.safetensors"
+    before = weights.read_bytes()
+    tensors = load_file(weights)
+    try:
+        save_file({k: v * 1.5 for k, v in tensors.items()}, weights, metadata={"format": "pt"})
+        with pytest.raises(ConfigError, match="differ: the weights of base_model"):
+            train(config)
+        # What is cached of the base is made again.
+        train(again)
+    finally:
+        weights.write_bytes(before)
+    assert "another base" in caplog.text
+    held = [
+        json.loads(next((f / "cache").glob("*/general.json")).read_text())["made_of"]
+        for f in (uncut, Path(again.output_dir))
+    ]
+    assert held[0] != held[1]
 
 
 def test_a_run_cut_before_its_first_checkpoint_begins_anew(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,9 @@ class TestRetrieval:
     @pytest.fixture
     def hidden(self, engine: Engine, corpus: Corpus, tmp_path):
         examples = [question_example(engine, corpus.facts, q, "-") for q in corpus.questions]
-        return cache_hidden(engine, examples, 1, tmp_path / "hidden.safetensors", batch_size=7)
+        return cache_hidden(
+            engine, examples, 1, tmp_path / "hidden.safetensors", base="a", batch_size=7
+        )
 
     def test_cached_states_are_what_the_layer_sees(
         self, engine: Engine, corpus: Corpus, hidden, tmp_path
@@ -59,11 +63,25 @@ class TestRetrieval:
         path = tmp_path / "hidden.safetensors"
         written = path.stat().st_mtime_ns
         examples = [question_example(engine, corpus.facts, q, "-") for q in corpus.questions]
-        again = cache_hidden(engine, examples, 1, path)
+        again = cache_hidden(engine, examples, 1, path, base="a")
         assert torch.equal(again.states, hidden.states)
         assert path.stat().st_mtime_ns == written
-        assert len(cache_hidden(engine, examples[:9], 1, path)) == 9
+        assert len(cache_hidden(engine, examples[:9], 1, path, base="a")) == 9
         assert "other prompts" in caplog.text
+
+    def test_a_cache_of_other_prompts_of_that_number_or_of_another_base_is_made_again(
+        self, engine: Engine, corpus: Corpus, hidden, tmp_path, caplog
+    ) -> None:
+        path = tmp_path / "hidden.safetensors"
+        examples = [question_example(engine, corpus.facts, q, "-") for q in corpus.questions]
+        turned = cache_hidden(engine, examples[::-1], 1, path, base="a")
+        assert torch.equal(turned.batch([0])[0], hidden.batch([len(hidden) - 1])[0])
+        caplog.clear()
+        for base, layer in (("b", 1), ("b", 0)):
+            written = path.stat().st_mtime_ns
+            cache_hidden(engine, examples[::-1], layer, path, base=base)
+            assert path.stat().st_mtime_ns > written
+        assert caplog.text.count("another base") == 2
 
     def test_selection_learns(
         self, engine: Engine, adapter: KnowledgeAdapter, corpus: Corpus, hidden
@@ -97,7 +115,7 @@ class TestRetrieval:
 
 def test_general_prompts_are_the_bases_own_words(engine: Engine, tmp_path) -> None:
     pytest.importorskip("faker")
-    made = general_prompts(engine, 3, 0, tmp_path / "general.json")
+    made = general_prompts(engine, 3, 0, tmp_path / "general.json", base="a")
     assert len(made) == 3
     example = made[0].example
     ids = torch.tensor([example.prompt])
@@ -105,7 +123,17 @@ def test_general_prompts_are_the_bases_own_words(engine: Engine, tmp_path) -> No
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=32, do_sample=False, pad_token_id=0
     )
     assert expected[0, ids.shape[1] :].tolist() == example.answer
-    assert general_prompts(engine, 3, 0, tmp_path / "general.json") == made
+    assert general_prompts(engine, 3, 0, tmp_path / "general.json", base="a") == made
+
+
+def test_another_base_continues_general_prompts_itself(engine: Engine, tmp_path) -> None:
+    pytest.importorskip("faker")
+    cache = tmp_path / "general.json"
+    general_prompts(engine, 2, 0, cache, base="a")
+    held = json.loads(cache.read_text())
+    cache.write_text(json.dumps({**held, "continuations": [[1], [2]]}))
+    assert general_prompts(engine, 2, 0, cache, base="a")[0].example.answer == [1]
+    assert general_prompts(engine, 2, 0, cache, base="b")[0].example.answer != [1]
 
 
 def test_embedding_keeps_the_order_and_repeats_nothing(engine: Engine) -> None:
@@ -198,6 +226,19 @@ class TestConfiguration:
         assert TrainingConfig(steps=3, output_dir="elsewhere").data_key() == key
         assert TrainingConfig(seed=1).data_key() != key
         assert TrainingConfig(first_layer=3).data_key() != key
+
+    def test_a_checkpoint_depends_on_what_shapes_the_run(self) -> None:
+        kept = TrainingConfig().for_checkpoint()
+        longer = TrainingConfig(
+            output_dir="elsewhere", steps=9_999, checkpoint_every=7, validation_every=7,
+            device="cuda", compile=True, log_with="tensorboard",
+        )  # fmt: skip
+        assert longer.for_checkpoint() == kept
+        for changes in ({"learning_rate": 1e-5}, {"num_facts": 9}, {"init_from": "default"}):
+            assert TrainingConfig(**changes).for_checkpoint() != kept
+        own = TrainingConfig(facts="f", questions="q").for_checkpoint()
+        assert own != kept
+        assert own == TrainingConfig(facts="moved/f", questions="moved/q").for_checkpoint()
 
     def test_a_digest_of_weights_sees_one_number(self, engine: Engine) -> None:
         before = weights_digest(engine.model)

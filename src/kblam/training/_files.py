@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing"]
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+__all__ = ["read_tensors", "replacing", "write_tensors"]
 
 
 @contextmanager
@@ -26,3 +30,28 @@ def replacing(path: Path) -> Iterator[Path]:
     fresh = path.with_name(f"{path.stem}.new{path.suffix}")
     yield fresh
     fresh.replace(path)
+
+
+def read_tensors(path: Path, made_of: str) -> dict[str, Tensor] | None:
+    """What `write_tensors` wrote, or None where that was made of something else.
+
+    Args:
+        path: A file of it.
+        made_of: Names what the tensors must have been made of.
+    """
+    with safe_open(path, framework="pt") as file:
+        if (file.metadata() or {}).get("made_of") != made_of:
+            return None
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], made_of: str) -> None:
+    """Keep tensors in a file.
+
+    Args:
+        path: The file.
+        tensors: By name.
+        made_of: Names all that they depend on.
+    """
+    with replacing(path) as fresh:
+        save_file(tensors, fresh, metadata={"made_of": made_of})

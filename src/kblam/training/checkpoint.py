@@ -10,6 +10,7 @@ import json
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -35,10 +36,14 @@ class Checkpoint:
 
     Args:
         folder: Where it is.
+        settings: The settings that the state depends on, JSON-able.
+        base: ``"dtype"`` and ``"weights"`` of the base model, the latter as a digest.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], base: dict[str, str]) -> None:
         self._folder = folder
+        self._settings = settings
+        self._base = base
         # Where one is written, and where the one before it waits meanwhile.
         self._fresh = folder.with_name(f"{folder.name}.new")
         self._old = folder.with_name(f"{folder.name}.old")
@@ -52,6 +57,31 @@ class Checkpoint:
         """Put back the checkpoint that a cut between two renames left aside."""
         if self._old.exists() and not self.exists:
             self._old.rename(self._folder)
+
+    def check(self) -> None:
+        """Refuse to go on with other settings or on another base, if there is one to go on from.
+
+        Raises:
+            ConfigError: Naming the settings that differ; or the checkpoint is damaged, or of an
+                earlier kblam.
+        """
+        if not self.exists:
+            return
+        try:
+            state = json.loads((self._folder / _STATE).read_text())
+            settings, base = state["settings"], state["base"]
+            changed = sorted(k for k, v in self._settings.items() if settings.get(k) != v)
+            # The same base in other numbers, as on another device, has another digest.
+            if base["dtype"] == self._base["dtype"] and base["weights"] != self._base["weights"]:
+                changed.append("the weights of base_model")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._unreadable(error) from error
+        if changed:
+            raise ConfigError(
+                f"Expected to go on from {self._folder} with the settings it was written with, but "
+                f"these differ: {', '.join(changed)}. Give those settings, which are in "
+                "training_config.json beside it, or another --output-dir."
+            )
 
     def load(
         self, adapter: KnowledgeAdapter, optimizer: torch.optim.Optimizer, schedule: LRScheduler
@@ -110,7 +140,12 @@ class Checkpoint:
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
             self._fresh / _TENSORS,
         )
-        state = {"param_groups": learned["param_groups"], "schedule": schedule.state_dict()}
+        state = {
+            "settings": self._settings,
+            "base": self._base,
+            "param_groups": learned["param_groups"],
+            "schedule": schedule.state_dict(),
+        }
         (self._fresh / _STATE).write_text(json.dumps(state) + "\n")
         (self._fresh / _STEP).write_text(json.dumps({"step": step}))
         # A cut while writing leaves the old checkpoint whole.

@@ -19,6 +19,10 @@ _DATA_SETTINGS = (
     "retrieval_questions", "layer_spacing", "first_layer",
 )  # fmt: skip
 _DEVICE = re.compile(r"cpu|(cuda|mps|xpu|npu)(:\d+)?")
+# How long a run is, where, and how often it looks up: a run may go on with others.
+_FREE_SETTINGS = (
+    "output_dir", "steps", "checkpoint_every", "validation_every", "device", "compile", "log_with",
+)  # fmt: skip
 _OWN_SETTINGS = ("facts", "questions", "own_share")
 
 
@@ -148,6 +152,12 @@ class TrainingConfig:
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
         return dataclasses.asdict(self)
+
+    def for_checkpoint(self) -> dict[str, Any]:
+        """The settings that a run must keep to go on from its checkpoint."""
+        kept = {n: value for n, value in self.to_dict().items() if n not in _FREE_SETTINGS}
+        # Files of one's own may move and change, but not come or go.
+        return {**kept, "facts": self.facts is not None, "questions": self.questions is not None}
 
     def data_key(self) -> str:
         """Names the cached data: equal for runs that train on the same."""

@@ -11,14 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from kblam.encoding import Evidence, encode_or_zero, read_evidence
 from kblam.knowledge import TextEmbedder, Triple
-from kblam.training._files import replacing
+from kblam.training._files import read_tensors, write_tensors
 from kblam.training.data import (
     TrainingQuestion,
     World,
@@ -219,20 +217,11 @@ def cached_embeddings(
     Returns:
         By name, float32.
     """
-    tensors = _read(cache, made_of)
+    tensors = read_tensors(cache, made_of) if cache.is_file() else None
     if tensors is None:
+        if cache.is_file():
+            _log.warning("The embeddings cached in %s are of other data; embedding again.", cache)
         # Rounded at once: a resumed run reads the same numbers as the one that was cut.
         tensors = {name: tensor.half().contiguous() for name, tensor in make().items()}
-        with replacing(cache) as path:
-            save_file(tensors, path, metadata={"made_of": made_of})
+        write_tensors(cache, tensors, made_of)
     return {name: tensor.float() for name, tensor in tensors.items()}
-
-
-def _read(cache: Path, made_of: str) -> dict[str, Tensor] | None:
-    if not cache.is_file():
-        return None
-    with safe_open(cache, framework="pt") as file:
-        if (file.metadata() or {}).get("made_of") != made_of:
-            _log.warning("The embeddings cached in %s are of other data; embedding again.", cache)
-            return None
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from kblam._digest import values_digest
 from kblam._engine import Engine
 from kblam._prompt import pad_prompts, tokenize
 from kblam.training._files import replacing
@@ -36,7 +37,9 @@ class General:
 
 
 @torch.no_grad()
-def general_prompts(engine: Engine, count: int, seed: int, cache: Path) -> list[General]:
+def general_prompts(
+    engine: Engine, count: int, seed: int, cache: Path, *, base: str
+) -> list[General]:
     """Generate prompts and let the base continue them, or read what was cached.
 
     Args:
@@ -44,12 +47,14 @@ def general_prompts(engine: Engine, count: int, seed: int, cache: Path) -> list[
         count: How many.
         seed: Of the prompts.
         cache: A JSON file.
+        base: Digest of the base's weights: under one name there may be others by now.
     """
     texts = general_instructions(count, seed)
     prompts = [tokenize(engine.tokenizer, [{"role": "user", "content": text}]) for text in texts]
     continuations: list[list[int]] = []
+    made_of = values_digest([base, _NEW_TOKENS, prompts])
     held = json.loads(cache.read_text()) if cache.is_file() else {}
-    if held.get("texts") == texts:
+    if held.get("made_of") == made_of:
         continuations = held["continuations"]
     else:
         for start in tqdm(range(0, count, _BATCH), desc="general prompts", unit="batch"):
@@ -72,7 +77,7 @@ def general_prompts(engine: Engine, count: int, seed: int, cache: Path) -> list[
                 end = next((i + 1 for i, token in enumerate(row) if token in ends), len(row))
                 continuations.append(row[:end])
         with replacing(cache) as path:
-            path.write_text(json.dumps({"texts": texts, "continuations": continuations}))
+            path.write_text(json.dumps({"made_of": made_of, "continuations": continuations}))
     return [
         General(text, text_example(prompt, continuation))
         for text, prompt, continuation in zip(texts, prompts, continuations, strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,6 +19,7 @@ from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach, attention_l
 from kblam.encoding import CachedEmbedder
 from kblam.errors import KBLaMError, require
 from kblam.knowledge import TextEmbedder
+from kblam.training._files import replacing
 from kblam.training.batches import question_example
 from kblam.training.calibrate import calibrate
 from kblam.training.checkpoint import Checkpoint
@@ -66,16 +66,14 @@ def train(config: TrainingConfig) -> Path:
 
     Raises:
         WeightsNotFoundError: The base model or encoder is nowhere to be found.
-        ConfigError: The device, or a file of one's own facts or questions, is not as expected.
+        ConfigError: The device, or a file of one's own facts or questions, is not as expected, or
+            the checkpoint in the folder is of other settings, of another base, or damaged.
         MissingExtraError: A package is not installed that training or a setting needs.
         KBLaMError: The loss became infinite, or something changed which must never change.
     """
     require("matplotlib", extra="train")  # the curve's picture: better now than after an hour
     output = Path(config.output_dir)
     accelerator = make_accelerator(config, output)
-    if accelerator.is_main_process:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "training_config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
     try:
         with quick_products(accelerator.device):
             _train(config, accelerator, output)
@@ -89,7 +87,7 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
     device = accelerator.device
     model, tokenizer = load_base_model(config.base_model, device=device, dtype=base_dtype(device))
     engine = Engine(model, tokenizer, config.base_model, None, config.encoder)
-    before = weights_digest(model)
+    base = weights_digest(model)
     torch.manual_seed(config.seed)
     adapter = KnowledgeAdapter(
         knowledge_config(config, model, engine.encoder), attention_layout(model)
@@ -99,24 +97,30 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
     if config.only is not None:
         freeze_others(adapter, config.only)
     cache = output / "cache" / config.data_key()
-    checkpoint = Checkpoint(output / "checkpoint")
+    checkpoint = Checkpoint(
+        output / "checkpoint", config.for_checkpoint(), {"dtype": str(model.dtype), "weights": base}
+    )
     # What the main process makes or puts right, the others find.
     with accelerator.main_process_first():
-        trainer, validation = _prepare(config, engine, adapter, cache)
         if accelerator.is_main_process:
             checkpoint.recover()
+        checkpoint.check()
+        if accelerator.is_main_process:
+            with replacing(output / "training_config.json") as path:
+                path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+        trainer, validation = _prepare(config, engine, adapter, cache, base)
     curve = Curve(output, accelerator.log if config.log_with else None)
     if not checkpoint.exists:
         curve.clear()
         if accelerator.is_main_process:
             _forget(engine.encoder)
-            _first_stage(config, trainer, cache, curve)
+            _first_stage(config, trainer, cache, base, curve)
         share_weights(accelerator, adapter)
     _forget(engine.encoder)
     with compiled(trainer.decoder) if config.compile else nullcontext():
         train_jointly(config, accelerator, trainer, validation, curve, checkpoint)
     trainer.decoder.detach()
-    if weights_digest(model) != before:
+    if weights_digest(model) != base:
         raise KBLaMError("The base model's weights changed in training. Report this as a bug.")
     check_equal(accelerator, adapter)
     if accelerator.is_main_process:
@@ -142,7 +146,7 @@ def _forget(encoder: TextEmbedder) -> None:
 
 
 def _prepare(
-    config: TrainingConfig, engine: Engine, adapter: KnowledgeAdapter, cache: Path
+    config: TrainingConfig, engine: Engine, adapter: KnowledgeAdapter, cache: Path, base: str
 ) -> tuple[Trainer, Corpus]:
     own = None
     if config.facts is not None and config.questions is not None:
@@ -164,7 +168,9 @@ def _prepare(
         cache=cache / "validation.safetensors",
         split="validation",
     )
-    general = general_prompts(engine, config.num_instructions, config.seed, cache / "general.json")
+    general = general_prompts(
+        engine, config.num_instructions, config.seed, cache / "general.json", base=base
+    )
     decoder: AttachedDecoder = attach(engine.model, adapter)
     pairs = None
     if adapter.match is not None:
@@ -175,7 +181,9 @@ def _prepare(
     return Trainer(config, engine, decoder, corpus, general, pairs), validation
 
 
-def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: Curve) -> None:
+def _first_stage(
+    config: TrainingConfig, trainer: Trainer, cache: Path, base: str, curve: Curve
+) -> None:
     if config.retrieval_steps == 0:
         return
     corpus, engine = trainer.corpus, trainer.engine
@@ -186,8 +194,6 @@ def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: C
     ]
     selection = trainer.decoder.adapter.config.selection
     assert selection is not None
-    name = hashlib.sha256(corpus.made_of.encode()).hexdigest()[:16]
-    path = cache / f"hidden-{name}.safetensors"
     match, pairs = trainer.decoder.adapter.match, trainer.pairs
     if match is not None and pairs is not None:
         for row in train_matching(
@@ -198,7 +204,8 @@ def _first_stage(config: TrainingConfig, trainer: Trainer, cache: Path, curve: C
             seed=config.seed,
         ):
             curve.add("matching", int(row.pop("step")), row)
-    hidden = cache_hidden(engine, examples, selection.layer, path)
+    path = cache / "hidden.safetensors"
+    hidden = cache_hidden(engine, examples, selection.layer, path, base=base)
     for row in train_selection(
         trainer.decoder.adapter,
         engine.encoder,

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from kblam._digest import values_digest
 from kblam._engine import Engine
 from kblam.decoder import KnowledgeAdapter, attention_layout
 from kblam.knowledge import TextEmbedder
-from kblam.training._files import replacing
+from kblam.training._files import read_tensors, write_tensors
 from kblam.training.batches import Example, collate
 from kblam.training.candidates import choose_candidates
 from kblam.training.corpus import Corpus, corpus_evidence
@@ -66,7 +66,13 @@ class HiddenCache:
 
 @torch.no_grad()
 def cache_hidden(
-    engine: Engine, examples: list[Example], layer: int, path: Path, *, batch_size: int = 64
+    engine: Engine,
+    examples: list[Example],
+    layer: int,
+    path: Path,
+    *,
+    base: str,
+    batch_size: int = 64,
 ) -> HiddenCache:
     """Run the base up to a layer over every prompt, or read what was cached.
 
@@ -75,13 +81,17 @@ def cache_hidden(
         examples: Prompts; answers are not read.
         layer: Whose attention input is kept.
         path: The cache file.
+        base: Digest of the base's weights: under one name there may be others by now.
         batch_size: Prompts at a time.
     """
+    made_of = values_digest([base, layer, [example.prompt for example in examples]])
     if path.is_file():
-        tensors = load_file(path)
-        if len(tensors["offsets"]) == len(examples) + 1:
+        tensors = read_tensors(path, made_of)
+        if tensors is not None:
             return HiddenCache(tensors["states"], tensors["offsets"])
-        _log.warning("The hidden states in %s are of other prompts; making them again.", path)
+        _log.warning(
+            "The hidden states in %s are of other prompts or another base; making them again.", path
+        )
     module = attention_layout(engine.model).modules[layer]
 
     def stop(_module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
@@ -102,8 +112,7 @@ def cache_hidden(
         hook.remove()
     offsets = torch.tensor([0, *np.cumsum([len(part) for part in parts]).tolist()])
     cache = HiddenCache(torch.cat(parts), offsets)
-    with replacing(path) as fresh:
-        save_file({"states": cache.states, "offsets": cache.offsets}, fresh)
+    write_tensors(path, {"states": cache.states, "offsets": cache.offsets}, made_of)
     return cache
 
 

@@ -223,6 +223,14 @@ def test_bad_prompts_are_refused(text: str, complaint: str, tmp_path: Path) -> N
         load_prompts(tmp_path / "none.jsonl")
 
 
+def test_a_prompt_may_hold_any_end_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    row = {"kind": "chat", "messages": [{"role": "user", "content": "One\u2028two\x85three"}]}
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    (prompt,) = load_prompts(path)
+    assert list(prompt.messages) == row["messages"]
+
+
 @pytest.mark.parametrize("change", [{"num_facts": 0}, {"batch_size": 0}, {"bootstrap": -1}])
 def test_bad_settings_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="Expected"):

@@ -103,7 +103,7 @@ def load_prompts(path: Path | None = None) -> list[GeneralPrompt]:
         text, name = path.read_text(encoding="utf-8"), str(path)
     else:
         raise ConfigError(f"Expected a JSONL file of prompts at {path}, but there is no such file.")
-    lines = [(i, line) for i, line in enumerate(text.splitlines()) if line.strip()]
+    lines = [(i, line) for i, line in enumerate(text.split("\n")) if line.strip()]
     if not lines:
         raise ConfigError(f"Expected prompts in {name}, one a line like {_FORM}, but it is empty.")
     return [_parse(line, index, f"{name}, line {index + 1}") for index, line in lines]

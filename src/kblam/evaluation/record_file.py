@@ -136,7 +136,9 @@ def read_records(
     """
     if not path.is_file():
         raise ConfigError(f"Expected records in {path}, but there is no such file.")
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    with path.open(encoding="utf-8") as file:
+        # Line feeds alone end a record: answers may hold the other ends of lines that Unicode has.
+        lines = list(file)
     try:
         settings = json.loads(lines[0])["settings"]
     except (json.JSONDecodeError, KeyError, TypeError, IndexError) as error:

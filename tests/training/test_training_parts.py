@@ -211,6 +211,7 @@ class TestConfiguration:
             ({"steps": 0}, "steps"),
             ({"num_facts": 0}, "num_facts"),
             ({"pools": 0}, "pools"),
+            ({"num_questions": 1}, "num_questions >= 2, got 1"),
             ({"retrieval_steps": -1}, "retrieval_steps"),
             ({"learning_rate": 0.0}, "learning rate"),
             ({"candidates": 8, "top_k": 16}, "candidates"),

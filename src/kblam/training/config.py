@@ -111,7 +111,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in (
-            "num_facts", "num_questions", "retrieval_questions", "steps", "batch_size",
+            "num_facts", "retrieval_questions", "steps", "batch_size",
             "candidates", "layer_spacing", "pools", "top_k", "checkpoint_every", "validation_every",
         ):  # fmt: skip
             if getattr(self, name) < 1:
@@ -119,6 +119,11 @@ class TrainingConfig:
         for name in ("num_instructions", "retrieval_steps", "instructions_per_batch"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"Expected {name} >= 0, got {getattr(self, name)}.")
+        if self.num_questions < 2:
+            raise ConfigError(
+                f"Expected num_questions >= 2, got {self.num_questions}: as many held-back ones are "
+                "looked at, in two batches."
+            )
         if self.instructions_per_batch > self.batch_size:
             raise ConfigError(
                 f"Expected at most batch_size = {self.batch_size} general prompts a step, got "

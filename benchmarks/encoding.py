@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from kblam._questions import Question, load_facts, load_questions
 from kblam._quiet import quiet_loading
 from kblam.encoding import SentenceEncoder
-from kblam.evaluation.tasks import Question, load_facts, load_questions
 from kblam.knowledge import KnowledgeStore, Triple
 from kblam.weights import DEFAULT_ENCODER, resolve_encoder
 

@@ -18,8 +18,8 @@ from random import Random
 from tqdm import tqdm
 
 from kblam import KBLaM, KnowledgeStore
+from kblam._questions import load_facts, load_questions
 from kblam.evaluation.metrics import contains, value_once
-from kblam.evaluation.tasks import load_facts, load_questions
 from kblam.knowledge import Triple
 
 

@@ -22,13 +22,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kblam._questions import Question, identity, load_facts, load_questions
 from kblam.attention import Int8Facts, select_top_k
 from kblam.config import GenerationOptions
 from kblam.evaluation import EvaluationConfig
 from kblam.evaluation._loading import load_model
 from kblam.evaluation.metrics import contains
 from kblam.evaluation.runner import load_task
-from kblam.evaluation.tasks import Question, Task, identity, load_facts, load_questions
+from kblam.evaluation.tasks import Task
 from kblam.knowledge import KnowledgeStore, TextEmbedder, Triple, VectorForm, unpacked
 from kblam.knowledge._layout import Layout
 from kblam.model import KBLaM

@@ -28,6 +28,7 @@ import torch
 from attention_cost import QUESTION, RandomFactVectors, Timing, made_up_facts
 from published_form import PublishedForm
 
+from kblam._questions import Question
 from kblam.answer import Answer
 from kblam.config import GenerationOptions
 from kblam.evaluation.config import EvaluationConfig
@@ -35,7 +36,7 @@ from kblam.evaluation.methods import build_method
 from kblam.evaluation.prompts import WORDINGS, messages
 from kblam.evaluation.result import versions
 from kblam.evaluation.retrieval import DenseRetriever
-from kblam.evaluation.tasks import Question, Task
+from kblam.evaluation.tasks import Task
 from kblam.knowledge import KnowledgeStore, TextEmbedder, Triple
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE, DEFAULT_ENCODER

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kblam._questions import find_gold
 from kblam.errors import ConfigError
 from kblam.evaluation import Question, QuestionRecord, load_facts, load_questions
 from kblam.evaluation._progress import bar
@@ -32,7 +33,6 @@ from kblam.evaluation.prompts import WORDINGS
 from kblam.evaluation.record_file import read_records
 from kblam.evaluation.report import share, table
 from kblam.evaluation.result import provenance
-from kblam.evaluation.tasks import find_gold
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
 

@@ -22,8 +22,8 @@ from random import Random
 from tqdm import tqdm
 
 from kblam import KBLaM, KnowledgeStore
+from kblam._questions import Question, load_facts, load_questions
 from kblam.config import GenerationOptions
-from kblam.evaluation.tasks import Question, load_facts, load_questions
 from kblam.knowledge import Triple
 
 SORTS = ("answerable", "near miss", "unknown")

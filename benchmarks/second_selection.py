@@ -25,7 +25,7 @@ from several import KINDS
 from tqdm import tqdm
 
 from kblam import KBLaM, KnowledgeStore
-from kblam.evaluation.tasks import load_facts
+from kblam._questions import load_facts
 from kblam.knowledge import Triple
 from kblam.training.data import generate_questions, generate_world
 

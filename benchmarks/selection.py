@@ -23,11 +23,12 @@ from tqdm import tqdm
 from kblam import KBLaM
 from kblam._engine import Engine
 from kblam._prompt import pad_prompts, tokenize
+from kblam._questions import load_facts, load_questions
 from kblam.decoder import FactInput
 from kblam.decoder.refusal import refusal_features
 from kblam.decoder.selection_heads import SelectionHead
 from kblam.encoding import Evidence, read_evidence
-from kblam.evaluation.tasks import Task, build_task, load_facts, load_questions
+from kblam.evaluation.tasks import Task, build_task
 from kblam.training.objective import last_hidden
 
 _BATCH = 32

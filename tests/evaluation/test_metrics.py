@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kblam._questions import fold
 from kblam.evaluation.metrics import (
     contains,
     exact_match,
-    fold,
     normalise,
     recall_at,
     token_f1,

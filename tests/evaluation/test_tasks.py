@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kblam._questions import find_gold
 from kblam.errors import ConfigError, FactError
 from kblam.evaluation import Question, build_task, load_facts, load_questions
-from kblam.evaluation.tasks import find_gold, sample_questions
+from kblam.evaluation.tasks import sample_questions
 from kblam.knowledge import Triple
 
 DATA = Path(__file__).parents[1] / "data" / "evaluation"
@@ -54,6 +55,7 @@ def test_the_same_fact_twice_is_one(tmp_path: Path) -> None:
         ({"question": "Who?", "answers": "Ann"}, '"answers" in .*line 2'),
         ({"question": "Who?", "answers": [""]}, '"answers" in .*line 2'),
         ({"question": "Who?", "answers": [], "entity": 7}, '"entity" in .*line 2'),
+        ({"question": "Who?", "answers": [], "property": " "}, '"property" in .*line 2'),
     ],
 )
 def test_a_bad_question_is_named_by_its_line(tmp_path: Path, row: Any, complaint: str) -> None:

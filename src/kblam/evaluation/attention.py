@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kblam._questions import Question, identity
 from kblam.answer import Answer
 from kblam.config import GenerationOptions
 from kblam.evaluation._loading import load_model
@@ -19,7 +20,7 @@ from kblam.evaluation.config import EvaluationConfig
 from kblam.evaluation.methods import KnowledgeTokens
 from kblam.evaluation.record_file import RecordFile
 from kblam.evaluation.runner import load_task
-from kblam.evaluation.tasks import Question, Task, identity
+from kblam.evaluation.tasks import Task
 from kblam.knowledge import Triple
 from kblam.model import KBLaM
 

@@ -12,10 +12,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from kblam._questions import fold
+
 __all__ = [
     "contains",
     "exact_match",
-    "fold",
     "normalise",
     "recall_at",
     "token_f1",
@@ -23,24 +24,6 @@ __all__ = [
 ]
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-# Typographic variants that NFKC leaves apart and that no reader would call another answer.
-_TYPOGRAPHY = str.maketrans(
-    {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-"}
-)
-
-
-def fold(text: str) -> str:
-    """Even out case, spaces and typography, and keep everything else.
-
-    Args:
-        text: Any string.
-
-    Returns:
-        The text in NFKC form and case-folded, with plain quotes and dashes and single spaces.
-    """
-    folded = unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY).casefold()
-    # Folding the case can take a string out of NFKC form (U+0345 does), so it is put back.
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
 def normalise(text: str) -> str:

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from kblam._prompt import as_messages
+from kblam._questions import load_facts
 from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
 from kblam.evaluation._forcing import Follower, Recorder
@@ -27,7 +28,6 @@ from kblam.evaluation.preservation_result import (
 )
 from kblam.evaluation.record_file import RecordFile
 from kblam.evaluation.result import provenance
-from kblam.evaluation.tasks import load_facts
 from kblam.knowledge import KnowledgeStore, Triple
 from kblam.model import KBLaM
 

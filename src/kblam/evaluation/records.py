@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from kblam._questions import Question, identity
 from kblam.evaluation import metrics
 from kblam.evaluation.answering import Reply
 from kblam.evaluation.refusal import is_refusal
-from kblam.evaluation.tasks import Question, identity
 from kblam.knowledge import Triple
 
 __all__ = ["QuestionRecord", "score"]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 
-from kblam.evaluation.metrics import fold, normalise
+from kblam._questions import fold
+from kblam.evaluation.metrics import normalise
 
 __all__ = ["REFUSAL_OPENINGS", "REFUSAL_PHRASES", "is_refusal"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from kblam._questions import load_facts, load_questions
 from kblam.evaluation._loading import load_model
 from kblam.evaluation._memory import peak_memory_mb, reset_peak_memory
 from kblam.evaluation._progress import bar
@@ -14,7 +15,7 @@ from kblam.evaluation.methods import build_method
 from kblam.evaluation.record_file import RecordFile
 from kblam.evaluation.records import RANKED, QuestionRecord, score
 from kblam.evaluation.result import EvaluationResult, provenance, summarise
-from kblam.evaluation.tasks import Task, build_task, load_facts, load_questions
+from kblam.evaluation.tasks import Task, build_task
 from kblam.knowledge import Triple
 from kblam.model import KBLaM
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from kblam._questions import load_facts, load_questions
 from kblam.errors import ConfigError
 from kblam.evaluation.config import (
     METHODS,
@@ -16,7 +17,6 @@ from kblam.evaluation.config import (
     RetrievalConfig,
     RunConfig,
 )
-from kblam.evaluation.tasks import load_facts, load_questions
 
 __all__ = ["Cell", "SuiteConfig", "plan_suite"]
 

@@ -121,8 +121,8 @@ class TrainingConfig:
                 raise ConfigError(f"Expected {name} >= 0, got {getattr(self, name)}.")
         if self.num_questions < 2:
             raise ConfigError(
-                f"Expected num_questions >= 2, got {self.num_questions}: as many held-back ones are "
-                "looked at, in two batches."
+                f"Expected num_questions >= 2, got {self.num_questions}: as many held-back ones "
+                "are looked at, in two batches."
             )
         if self.instructions_per_batch > self.batch_size:
             raise ConfigError(

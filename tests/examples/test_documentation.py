@@ -36,11 +36,20 @@ def test_python_blocks_run_as_they_stand(page, tmp_path):
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
+def links_of(page: Path) -> list[str]:
+    """What a page links to in this repository."""
+    targets = LINK.findall(page.read_text("utf-8"))
+    return [target for target in targets if not target.startswith(("http://", "https://"))]
+
+
+def test_pages_and_their_links_are_found():
+    assert {"README.md", "docs/index.md"} <= {name_of(page) for page in PAGES if links_of(page)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page):
-    for target in LINK.findall(page.read_text("utf-8")):
-        if not target.startswith(("http://", "https://")):
-            assert (page.parent / target).exists(), f"{name_of(page)} links to {target}"
+    for target in links_of(page):
+        assert (page.parent / target).exists(), f"{name_of(page)} links to {target}"
 
 
 def test_readme_shows_the_two_integrations():

@@ -143,6 +143,7 @@ def test_most_unanswerable_questions_are_about_known_entities(
 
 
 def test_near_facts_are_never_gold(questions: list[TrainingQuestion]) -> None:
+    assert any(question.near and question.gold for question in questions)
     for question in questions:
         assert not set(question.near) & set(question.gold)
         assert len(set(question.near)) == len(question.near)
@@ -155,7 +156,9 @@ def test_validation_shares_no_entity_and_has_unseen_relations(world: World) -> N
     assert not any(relation.held_back for relation in world.relations)
     held_back = sum(relation.held_back for relation in unseen.relations)
     assert 0.02 < held_back / len(unseen.relations) < 0.15
-    for question in generate_questions(unseen, 500, 1):
+    made = generate_questions(unseen, 500, 1)
+    assert any(question.asked for question in made)
+    for question in made:
         assert all(name.lower() not in train for name, _ in question.asked)
 
 
@@ -170,12 +173,16 @@ def test_each_sort_alone(world: World, sort: str) -> None:
 
 
 def test_follow_ups_lean_on_an_earlier_turn(world: World) -> None:
-    for question in generate_questions(world, 40, 5, shares={"follow_up": 1.0}):
+    made = generate_questions(world, 40, 5, shares={"follow_up": 1.0})
+    assert len(made) == 40
+    for question in made:
         assert [role for role, _ in question.history] == ["user", "assistant"]
 
 
 def test_comparisons_name_the_larger(world: World) -> None:
-    for question in generate_questions(world, 40, 5, shares={"compare": 1.0}):
+    made = generate_questions(world, 40, 5, shares={"compare": 1.0})
+    assert len(made) == 40
+    for question in made:
         verdict = question.answer[-1]
         assert isinstance(verdict, str)
         assert any(world.facts[index].entity in verdict for index in question.gold)

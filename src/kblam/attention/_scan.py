@@ -10,6 +10,7 @@ import functools
 import torch
 from torch import Tensor
 
+from kblam._processor import cpu_capabilities
 from kblam.attention._gathering import Int8Facts, ScoredFacts
 
 __all__ = ["rounding", "scanned"]
@@ -112,8 +113,7 @@ def _has_int8_products() -> bool:
 
     Others add up in 16 bits, which overflows, or have no such instruction at all.
     """
-    tell = getattr(torch.cpu, "get_capabilities", None)  # older releases of PyTorch do not tell
-    found = tell() if tell is not None else {}
+    found = cpu_capabilities()
     has_it = bool(found.get("avx512_vnni") or found.get("amx_int8"))
     return has_it and torch._C._has_mkldnn and hasattr(torch, "_int_mm")
 

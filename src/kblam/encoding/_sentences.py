@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kblam._processor import cpu_capabilities
 from kblam.encoding._bert import BertSentences, Pooling
 from kblam.errors import ConfigError
 
@@ -30,9 +31,7 @@ def fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is wanted unasked: on CPUs that multiply it, which doubles their speed."""
     if device.type != "cpu":
         return False
-    # Older releases of PyTorch do not tell.
-    tell: Callable[[], Any] | None = getattr(torch.cpu, "get_capabilities", None)
-    found = tell() if tell is not None else {}
+    found = cpu_capabilities()
     return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
 
 

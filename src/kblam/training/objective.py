@@ -135,12 +135,8 @@ def compute_losses(
     if selection is None or pointer is None or refusal is None:
         raise RuntimeError("Training needs an adapter with selection, pointer and refusal.")
     chosen = candidates.gather(1, selection.index)
-    starts, parts = batch.starts, batch.parts
-    # How often each text of a selected fact was copied before a position: (B, T, k * P).
-    begun = (starts[:, :, None] == chosen[:, None, :]) & (starts != IGNORED)[:, :, None]
-    begun = begun & selection.visible[:, None, :]
-    kinds = torch.arange(pointer.num_parts, device=parts.device)
-    begun = (begun.unsqueeze(-1) & (parts[:, :, None] == kinds)[:, :, None]).flatten(2)
+    begun = _begun(batch, chosen, selection.visible, pointer.num_parts)
+    # How often each text was copied before a position.
     used = begun.long().cumsum(1) - begun.long()
     mask = torch.ones_like(chosen, dtype=torch.bool) if session.mask is None else session.mask
     gate, weights = pointer(
@@ -175,6 +171,22 @@ def compute_losses(
         refusal=F.binary_cross_entropy_with_logits(refuse_logit, batch.refuse),
         divergence=_divergence(model, hidden, base),
     )
+
+
+def _begun(batch: Batch, chosen: Tensor, visible: Tensor, num_parts: int) -> Tensor:
+    """Where which text of the selected facts begins to be copied, (B, T, k * P).
+
+    Args:
+        batch: The examples.
+        chosen: The selected facts' indices, (B, k).
+        visible: Which of them may be seen, (B, k).
+        num_parts: Texts of a fact, P.
+    """
+    starts, parts = batch.starts, batch.parts
+    begun = (starts[:, :, None] == chosen[:, None, :]) & (starts != IGNORED)[:, :, None]
+    begun = begun & visible[:, None, :]
+    kinds = torch.arange(num_parts, device=parts.device)
+    return (begun.unsqueeze(-1) & (parts[:, :, None] == kinds)[:, :, None]).flatten(2)
 
 
 def _gate_loss(gate: Tensor, is_word: Tensor, is_start: Tensor, batch: Batch) -> Tensor:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from tiny_training import STEPS, tiny_config
 
@@ -26,6 +28,10 @@ def _launch(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _weights(output: Path) -> dict[str, torch.Tensor]:
+    return load_file(output / "adapter" / "adapter_model.safetensors")
+
+
 def test_two_processes_train_one_adapter(tmp_path: Path, sentence_encoder: Path) -> None:
     config = tiny_config(tmp_path, sentence_encoder)
     script = Path(__file__).with_name("two_processes.py")
@@ -36,10 +42,19 @@ def test_two_processes_train_one_adapter(tmp_path: Path, sentence_encoder: Path)
     rows = json.loads((output / "curve.json").read_text())
     assert [r["step"] for r in rows if r["stage"] == "joint"] == list(range(STEPS))
     assert [r["step"] for r in rows if r["stage"] == "selection"] == [0, 1]
-    assert load_file(output / "adapter" / "adapter_model.safetensors")
+    assert _weights(output)
     assert json.loads((output / "checkpoint" / "step.json").read_text()) == {"step": STEPS}
     # The others found what the main process had embedded: one bar was begun.
     assert done.stderr.count("train keys:   0%") == 1
+
+    cut = dataclasses.replace(config, output_dir=str(tmp_path / "cut"))
+    shutil.copytree(output / "cache", tmp_path / "cut" / "cache")
+    assert _launch(str(script), json.dumps(cut.to_dict()), "cut").returncode != 0
+    assert json.loads((tmp_path / "cut" / "checkpoint" / "step.json").read_text()) == {"step": 2}
+    resumed = _launch(str(script), json.dumps(cut.to_dict()))
+    assert resumed.returncode == 0, resumed.stderr[-4000:]
+    for name, tensor in _weights(tmp_path / "cut").items():
+        assert torch.equal(tensor, _weights(output)[name]), name
 
     further = dataclasses.replace(config, steps=STEPS + 1)
     arguments = [

@@ -1,4 +1,7 @@
-"""Run in each of two processes by test_train_processes.py: takes the settings as JSON."""
+"""Run in each of two processes by test_train_processes.py.
+
+Takes the settings as JSON and, for a run that is cut after its first checkpoint, "cut".
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from accelerate import Accelerator
 
 from kblam.errors import KBLaMError
 from kblam.training import TrainingConfig, train
+from kblam.training.checkpoint import Checkpoint
 from kblam.training.processes import check_equal, share_gradients, share_weights
 
 
@@ -41,6 +45,14 @@ def check_sharing(accelerator: Accelerator) -> None:
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2
 check_sharing(accelerator)
+if sys.argv[2:] == ["cut"]:
+    save = Checkpoint.save
+
+    def cut(*arguments) -> None:
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    Checkpoint.save = cut
 folder = train(TrainingConfig(**json.loads(sys.argv[1])))
 assert (folder / "adapter_model.safetensors").is_file()
 # One write, so that the lines of the two are not mixed.

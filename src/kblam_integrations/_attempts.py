@@ -1,14 +1,14 @@
 """How often a model is asked for one reply, and how each time.
 
 With tools a question may take two generations: what the facts answer is answered, and what they
-do not say is a call of a tool. Each generation is an attempt; each framework says which comes
-first and which follows.
+do not say is a call of a tool, if one fits. Each generation is an attempt; each framework says
+which comes first and which follows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kblam.config import GenerationOptions
@@ -16,12 +16,14 @@ from kblam.constraint import OutputConstraint
 from kblam.errors import ConfigError
 from kblam.model import KBLaM
 from kblam.tools import Tool
+from kblam_integrations._fitting import ToolFit
 
 __all__ = [
     "Attempt",
     "OfferedTools",
     "has_results",
     "held_to",
+    "question_in",
     "tool_choice_of",
 ]
 
@@ -62,16 +64,29 @@ class OfferedTools:
         choice: ``"auto"``; ``"required"`` for one of them; or the name of one.
         shown: Whether a model that may answer is shown them. One that never learned to choose
             among tools only answers worse for having read about them.
+        fit: Tells which of them a question is about.
     """
 
     known: tuple[Tool, ...]
+    fit: ToolFit = field(compare=False)
     choice: str = "auto"
     shown: bool = True
 
-    @property
-    def wanted(self) -> str | None:
-        """The name of the one that is to be called; None if it may be any of them."""
-        return None if self.choice in ("auto", "required") else self.choice
+    def required_call(self, question: str) -> OutputConstraint:
+        """The form of a call that is made whatever is asked."""
+        if self.choice not in ("auto", "required"):
+            return OutputConstraint.tool_call(self.known, self.choice)
+        # One that is shown the tools chooses by itself.
+        return OutputConstraint.tool_call(
+            self.known if self.shown else [self.fit.nearest(question, self.known)]
+        )
+
+    def fitting_call(self, question: str) -> OutputConstraint | None:
+        """The form of a call of a tool that a question is about; None where it is about none."""
+        fitting = self.fit.fitting(question, self.known)
+        if not fitting:
+            return None
+        return OutputConstraint.tool_call(fitting if self.shown else fitting[:1])
 
 
 def held_to(form: OutputConstraint, options: GenerationOptions) -> GenerationOptions:
@@ -85,6 +100,11 @@ def has_results(messages: Sequence[Mapping[str, Any]]) -> bool:
         if message["role"] in ("tool", "user"):
             return bool(message["role"] == "tool")
     return False
+
+
+def question_in(messages: Sequence[Mapping[str, Any]]) -> str:
+    """What the user asks last; empty where nothing is asked."""
+    return next((str(m["content"]) for m in reversed(messages) if m["role"] == "user"), "")
 
 
 def tool_choice_of(choice: Any, names: Sequence[str]) -> str | None:

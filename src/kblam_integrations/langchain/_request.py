@@ -5,16 +5,21 @@ A request says which attempt comes first, and which follows on what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kblam.answer import Answer, Usage
 from kblam.config import GenerationOptions
-from kblam.constraint import OutputConstraint
 from kblam.knowledge import View
 from kblam.tools import InvalidToolCall, ToolCall, parse_tool_calls
-from kblam_integrations._attempts import Attempt, OfferedTools, has_results, held_to
+from kblam_integrations._attempts import (
+    Attempt,
+    OfferedTools,
+    has_results,
+    held_to,
+    question_in,
+)
 
 __all__ = ["Reply", "Request", "Tools"]
 
@@ -24,20 +29,11 @@ class Tools(OfferedTools):
     """The tools of a call, and how they are called.
 
     Attributes:
-        nearest: Names the tool that a question is about, for a model that is not shown them.
         refusable: Whether a call that is wanted may be refused where the facts do not say what
             to call it with.
     """
 
-    nearest: Callable[[str], str] | None = field(default=None, compare=False)
     refusable: bool = False
-
-    def form(self, question: str) -> OutputConstraint:
-        """A call of one of them, as it may answer a question."""
-        name = self.wanted
-        if name is None and self.nearest is not None and not self.shown:
-            name = self.nearest(question)
-        return OutputConstraint.tool_call(self.known, name)
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class Request:
         if tools is None:
             return Attempt(self.options, refusing=refusing)
         if tools.choice != "auto":
-            options = held_to(tools.form(self._question), self.options)
+            options = held_to(tools.required_call(question_in(self.prompt)), self.options)
             refusing = refusing and tools.refusable
             return Attempt(options, tools.known, refusing, calling=True)
         return Attempt(self.options, tools.known if tools.shown else (), refusing)
@@ -81,13 +77,11 @@ class Request:
             return replace(attempt, reading=False)
         if self.tools is None or self.tools.choice != "auto" or attempt.calling:
             return None
-        options = held_to(self.tools.form(self._question), self.options)
+        form = self.tools.fitting_call(question_in(self.prompt))
+        if form is None:
+            return None
+        options = held_to(form, self.options)
         return Attempt(options, self.tools.known, refusing=False, reading=False, calling=True)
-
-    @property
-    def _question(self) -> str:
-        asked = [str(turn["content"]) for turn in self.prompt if turn["role"] == "user"]
-        return asked[-1] if asked else ""
 
 
 @dataclass(frozen=True)

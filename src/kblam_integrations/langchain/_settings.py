@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from kblam._tool_turns import knows_tools
 from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
+from kblam_integrations._fitting import ToolFit
 from kblam_integrations.langchain._knowledge import SETTINGS, KnowledgeSettings
 from kblam_integrations.langchain._messages import to_prompt
 from kblam_integrations.langchain._request import Request
@@ -50,6 +51,7 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
     grounding: Literal["copy", "off"] = "copy"
     refusal: str | None = None
     refusal_threshold: float | None = None
+    tool_threshold: float | None = None
     temperature: float | None = None
     max_tokens: int | None = None
     top_p: float | None = None
@@ -88,6 +90,7 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
 
     def _check(self) -> None:
         self._options(None, {})
+        self._tool_fit()
 
     @property
     def _llm_type(self) -> str:
@@ -104,6 +107,7 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
             "grounding": self._kblam.grounding,
             "refusal": self._kblam.refusal,
             "refusal_threshold": self._kblam.refusal_threshold,
+            "tool_threshold": self.tool_threshold,
             "kb_fingerprint": self._identity(view).get("kb_fingerprint"),
             "view": None if view is None else view.to_dict(),
             "stop": self.stop,
@@ -168,8 +172,11 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
             options=options,
             view=self._narrowed(given.get("view")),
             timeout=self.timeout if given.get("timeout") is None else given["timeout"],
-            tools=as_tools(given, shown=self._shows_tools, encoder=lambda: self._kblam.encoder),
+            tools=as_tools(given, shown=self._shows_tools, fit=self._tool_fit()),
         )
+
+    def _tool_fit(self) -> ToolFit:
+        return ToolFit(lambda: self._kblam.encoder, self.tool_threshold)
 
     @property
     def _shows_tools(self) -> bool:

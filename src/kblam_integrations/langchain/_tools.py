@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from kblam.constraint import OutputConstraint
 from kblam.errors import ConfigError
-from kblam.knowledge import TextEmbedder
-from kblam.tools import Tool, tool_names
+from kblam.tools import tool_names
 from kblam_integrations._attempts import tool_choice_of
+from kblam_integrations._fitting import ToolFit
 from kblam_integrations.langchain._request import Tools
 
 __all__ = ["as_form", "as_tools", "in_openai_form"]
@@ -39,15 +38,13 @@ def _in_openai_form(tool: Any) -> dict[str, Any]:
         ) from error
 
 
-def as_tools(
-    given: Mapping[str, Any], *, shown: bool, encoder: Callable[[], TextEmbedder]
-) -> Tools | None:
+def as_tools(given: Mapping[str, Any], *, shown: bool, fit: ToolFit) -> Tools | None:
     """The tools among a call's arguments, if there are any to be called.
 
     Args:
         given: The arguments.
         shown: Whether a model that may answer is shown them.
-        encoder: Tells which of them a question is about, if it is not.
+        fit: Tells which of them a question is about.
 
     Raises:
         ConfigError: Something is no tool, or the choice is none.
@@ -58,24 +55,11 @@ def as_tools(
         return None
     return Tools(
         tuple(tools),
+        fit,
         wanted,
         shown,
-        nearest=lambda question: _nearest(tools, question, encoder()),
         refusable=bool(given.get("refusable")),
     )
-
-
-def _nearest(tools: Sequence[Tool], question: str, encoder: TextEmbedder) -> str:
-    """The tool whose name and description are most like a question."""
-    names = tool_names(tools)
-    about = [
-        f"{name.replace('_', ' ')}: {tool['function'].get('description') or ''}"
-        for name, tool in zip(names, tools, strict=True)
-    ]
-    vectors = np.asarray(encoder.encode([question, *about]), np.float32)
-    lengths = np.linalg.norm(vectors, axis=1)
-    alike = vectors[1:] @ vectors[0] / np.maximum(lengths[1:], 1e-12)
-    return names[int(alike.argmax())]
 
 
 def as_form(response_format: Any) -> OutputConstraint | None:

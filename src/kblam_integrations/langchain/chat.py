@@ -61,6 +61,9 @@ class KBLaMChat(KnowledgeChatCalls):
         grounding: ``"copy"`` writes names and numbers as they stand in the facts.
         refusal: The sentence that refuses; None takes the adapter's.
         refusal_threshold: Refuse above this probability; None takes the adapter's.
+        tool_threshold: What the facts do not say is a call of a tool that is at least so much
+            like the question, from -1 to 1; None takes what was measured for the encoder, and
+            calls the nearest tool whatever is asked where nothing was.
         view: Which facts calls may read: a view, or the arguments of ``store.view``. A call
             that is left with no fact to read is refused.
         temperature: 0, the default, is greedy.

@@ -16,7 +16,13 @@ from kblam.constraint import OutputConstraint
 from kblam.knowledge import View
 from kblam.model import KBLaM
 from kblam.tools import CALL_MARKERS, ToolCall, parse_tool_calls
-from kblam_integrations._attempts import Attempt, OfferedTools, has_results, held_to
+from kblam_integrations._attempts import (
+    Attempt,
+    OfferedTools,
+    has_results,
+    held_to,
+    question_in,
+)
 from kblam_integrations._leaving import Leaving
 
 __all__ = ["Asked", "Piece", "Tools", "pieces_of"]
@@ -34,11 +40,6 @@ class Tools(OfferedTools):
     """
 
     several: bool = False
-
-    @property
-    def form(self) -> OutputConstraint:
-        """A call of one of them."""
-        return OutputConstraint.tool_call(self.known, self.wanted)
 
     def read(self, text: str) -> tuple[str, tuple[ToolCall, ...], bool]:
         """An answer's text without its calls, the calls, and whether it has only broken ones."""
@@ -88,7 +89,7 @@ class Asked:
         if tools is None:
             return Attempt(self.options, refusing=refusing)
         if tools.choice != "auto":
-            return self._calling(tools)
+            return self._calling(tools, tools.required_call(question_in(self.messages)))
         return Attempt(self.options, tools.known if tools.shown else (), refusing)
 
     def after(self, attempt: Attempt, answer: Answer) -> Attempt | None:
@@ -98,13 +99,16 @@ class Asked:
             return replace(attempt, reading=False)
         if self.tools is None or attempt.calling:
             return None
+        question = question_in(self.messages)
         if answer.refused:
-            return self._calling(self.tools, reading=False)
-        broken = self.tools.read(answer.text)[2]
-        return self._calling(self.tools) if broken else None
+            form = self.tools.fitting_call(question)
+            return None if form is None else self._calling(self.tools, form, reading=False)
+        if self.tools.read(answer.text)[2]:
+            return self._calling(self.tools, self.tools.required_call(question))
+        return None
 
-    def _calling(self, tools: Tools, *, reading: bool = True) -> Attempt:
-        options = held_to(tools.form, self.options)
+    def _calling(self, tools: Tools, form: OutputConstraint, *, reading: bool = True) -> Attempt:
+        options = held_to(form, self.options)
         return Attempt(options, tools.known, False, reading, calling=True)
 
 

@@ -25,6 +25,7 @@ from kblam.errors import ConfigError
 from kblam.knowledge import KnowledgeStore, View
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
+from kblam_integrations._fitting import ToolFit
 from kblam_integrations._loading import OF_THE_WEIGHTS, load
 from kblam_integrations.llama_index._options import (
     SETTING_NAMES,
@@ -65,6 +66,11 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
     refusal_threshold: float | None = Field(
         default=None, description="Refuse above this probability; None takes the adapter's."
     )
+    tool_threshold: float | None = Field(
+        default=None,
+        description="What is refused is a call of a tool that is at least so like the question; "
+        "None takes what was measured for the encoder.",
+    )
     view: View | None = Field(default=None, description="Which facts calls may read.")
     max_new_tokens: int = Field(default=128, description="At most so many tokens a reply.")
     temperature: float = Field(default=0.0, description="0 is greedy.")
@@ -82,6 +88,7 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
         super().__init__(**{"kb": kb, **settings})
         # Not in a validator: pydantic would turn our errors into its own.
         self._options({})
+        self._tool_fit()
         self._kblam = self._load()
 
     @classmethod
@@ -183,6 +190,9 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
     def _options(self, arguments: Mapping[str, Any]) -> GenerationOptions:
         defaults = {name: getattr(self, name) for name in SETTING_NAMES}
         return merge_options(GenerationOptions(**defaults), arguments)
+
+    def _tool_fit(self) -> ToolFit:
+        return ToolFit(lambda: self._kblam.encoder, self.tool_threshold)
 
     def _of_call(self, arguments: Mapping[str, Any]) -> tuple[GenerationOptions, View | None]:
         arguments = dict(arguments)

@@ -104,6 +104,7 @@ class ToolCallingLLM(KnowledgeLLMSettings):
             return None
         return Tools(
             known=tools,
+            fit=self._tool_fit(),
             choice=choice,
             shown=knows_tools(self._kblam.tokenizer.chat_template),
             several=bool(given.get("allow_parallel_tool_calls")),

@@ -197,6 +197,25 @@ def test_a_second_attachment_and_a_second_generation_are_refused() -> None:
             pass
 
 
+@pytest.mark.parametrize("base", ["flex_attention", "flash_attention_2"])
+def test_an_attention_implementation_with_masks_of_its_own_is_refused(base: str) -> None:
+    model = make_model("llama")
+    model.config._attn_implementation_internal = base  # as if loaded so, on a machine that can
+    with pytest.raises(ConfigError, match=f"{base}.*attn_implementation='sdpa'"):
+        attach(model, make_adapter(model))
+    assert model.config._attn_implementation == base
+
+
+@torch.no_grad()
+def test_eager_and_fused_bases_read_facts_alike() -> None:
+    model, inputs, logits = make_model("llama"), _inputs(), []
+    for base in ("eager", "sdpa"):
+        model.set_attn_implementation(base)
+        with attached(model, make_adapter(model)) as decoder, decoder.facts(make_facts(6)):
+            logits.append(model(**inputs).logits[inputs["attention_mask"].bool()])
+    assert torch.allclose(logits[0], logits[1], atol=1e-5)
+
+
 def test_facts_of_another_encoder_are_refused() -> None:
     model = make_model("llama")
     with attached(model, make_adapter(model)) as decoder:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from kblam.config import KnowledgeConfig
 from kblam.decoder.facts import FactInput
-from kblam.decoder.interface import LAYERS, PREFIX, LayerState, register
+from kblam.decoder.interface import BASES, LAYERS, PREFIX, LayerState, register
 from kblam.decoder.layout import AttentionLayout, attention_layout
 from kblam.decoder.modules import KnowledgeAdapter
 from kblam.decoder.session import FactSession
@@ -31,7 +31,8 @@ def attach(model: PreTrainedModel, adapter: KnowledgeAdapter) -> AttachedDecoder
 
     Raises:
         AdapterMismatchError: The adapter is for a model of another shape.
-        ConfigError: The model has no usable attention layers, or is attached already.
+        ConfigError: The model has no usable attention layers, was loaded with another attention
+            implementation than ``"sdpa"`` or ``"eager"``, or is attached already.
     """
     return AttachedDecoder(model, adapter)
 
@@ -59,6 +60,12 @@ class AttachedDecoder:
             raise ConfigError(
                 "Expected a model without knowledge attached, got one that has it. "
                 "Call detach() on it first."
+            )
+        if base not in BASES:
+            raise ConfigError(
+                f"Expected a model with the attention implementation 'sdpa' or 'eager', got "
+                f"{base!r}, which masks in a way of its own. Load it with "
+                "attn_implementation='sdpa', or call set_attn_implementation('sdpa') on it."
             )
         self._config = config
         self._base = base

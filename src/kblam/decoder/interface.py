@@ -36,9 +36,12 @@ from kblam.decoder.query_heads import query_norm
 from kblam.decoder.session import FactSession
 from kblam.errors import ConfigError
 
-__all__ = ["LAYERS", "PREFIX", "LayerState", "register"]
+__all__ = ["BASES", "LAYERS", "PREFIX", "LayerState", "register"]
 
 PREFIX = "kblam_"
+# The implementations whose masks have a number or a truth for each pair of tokens. Others have
+# blocks (flex attention), or tell padding alone (flash attention).
+BASES = ("eager", "sdpa")
 # Tokens whose scores are all written down: fewer operations, quicker up to about here.
 _WRITTEN_UP_TO = 96
 

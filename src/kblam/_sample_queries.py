@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kblam._engine import Engine
 from kblam._prompt import as_messages, pad_prompts, tokenize
-from kblam.decoder import FactInput
+from kblam.decoder import FactInput, text_decoder
 
 __all__ = ["selection_queries"]
 
@@ -59,7 +59,7 @@ def selection_queries(engine: Engine, questions: Sequence[str]) -> npt.NDArray[n
             candidates=keep,
         )
         with engine.lock, decoder.facts(facts):
-            engine.model.get_decoder()(
+            text_decoder(engine.model)(
                 input_ids=prompts.input_ids,
                 attention_mask=prompts.attention_mask,
                 use_cache=False,

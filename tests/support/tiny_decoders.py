@@ -56,9 +56,9 @@ _EXTRA: dict[str, dict[str, Any]] = {
 FAMILIES = sorted(_EXTRA)
 
 
-def make_model(family: str, seed: int = 0) -> PreTrainedModel:
+def make_model(family: str, seed: int = 0, **given: Any) -> PreTrainedModel:
     torch.manual_seed(seed)
-    settings = {**SMALL, **_EXTRA[family]}
+    settings = {**SMALL, **_EXTRA.get(family, {}), **given}
     if family in ("phi", "gpt_neox", "starcoder2"):
         settings.pop("head_dim")
     config = AutoConfig.for_model(family, **settings)

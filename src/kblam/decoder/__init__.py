@@ -2,7 +2,7 @@
 
 from kblam.decoder.attach import AttachedDecoder, attach
 from kblam.decoder.facts import Candidates, FactInput, Selection
-from kblam.decoder.layout import AttentionLayout, attention_layout
+from kblam.decoder.layout import AttentionLayout, attention_layout, text_decoder
 from kblam.decoder.modules import KnowledgeAdapter
 from kblam.decoder.session import FactSession
 
@@ -16,4 +16,5 @@ __all__ = [
     "Selection",
     "attach",
     "attention_layout",
+    "text_decoder",
 ]

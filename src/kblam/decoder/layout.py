@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from kblam.errors import ConfigError
 
-__all__ = ["AttentionLayout", "attention_layout", "query_projection"]
+__all__ = ["AttentionLayout", "attention_layout", "query_projection", "text_decoder"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,21 @@ def attention_layout(model: PreTrainedModel) -> AttentionLayout:
 
 def _has_projection(module: nn.Module) -> bool:
     return any(hasattr(module, name) for name in ("q_proj", "qkv_proj", "query_key_value"))
+
+
+def text_decoder(model: PreTrainedModel) -> nn.Module:
+    """The part of a model that makes hidden states of tokens, without the output embedding."""
+    decoder: nn.Module = model.get_decoder()
+    if decoder is not model:
+        return decoder
+    # Llama 4 calls itself its decoder: its parts do not have the name that it looks for.
+    embedding = model.get_input_embeddings()
+    inner = [
+        part
+        for part in model.modules()
+        if isinstance(part, PreTrainedModel) and any(m is embedding for m in part.modules())
+    ]
+    return inner[-1]
 
 
 def query_projection(

@@ -30,6 +30,7 @@ from kblam.training.curve import Curve
 from kblam.training.general import general_prompts
 from kblam.training.joint import train_jointly
 from kblam.training.matching import build_pairs, train_matching
+from kblam.training.objective import check_head
 from kblam.training.optimisation import freeze_others
 from kblam.training.own import read_own
 from kblam.training.processes import (
@@ -66,8 +67,9 @@ def train(config: TrainingConfig) -> Path:
 
     Raises:
         WeightsNotFoundError: The base model or encoder is nowhere to be found.
-        ConfigError: The device, or a file of one's own facts or questions, is not as expected, or
-            the checkpoint in the folder is of other settings, of another base, or damaged.
+        ConfigError: The device, a file of one's own facts or questions, or the base's head is not
+            as expected, or the checkpoint in the folder is of other settings, of another base, or
+            damaged.
         MissingExtraError: A package is not installed that training or a setting needs.
         KBLaMError: The loss became infinite, or something changed which must never change.
     """
@@ -86,6 +88,7 @@ def train(config: TrainingConfig) -> Path:
 def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> None:
     device = accelerator.device
     model, tokenizer = load_base_model(config.base_model, device=device, dtype=base_dtype(device))
+    check_head(model)
     engine = Engine(model, tokenizer, config.base_model, None, config.encoder)
     base = weights_digest(model)
     torch.manual_seed(config.seed)

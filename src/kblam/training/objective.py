@@ -20,17 +20,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
-from kblam.decoder import FactSession, KnowledgeAdapter
+from kblam.decoder import FactSession, KnowledgeAdapter, text_decoder
 from kblam.decoder.refusal import refusal_features
+from kblam.errors import ConfigError
 from kblam.training.batches import IGNORED, Batch
 
-__all__ = ["Losses", "base_log_probs", "compute_losses", "head_logits", "last_hidden"]
+__all__ = [
+    "Losses",
+    "base_log_probs",
+    "check_head",
+    "compute_losses",
+    "head_logits",
+    "last_hidden",
+]
 
 
 # It decides at every token how an answer goes on.
 _GATE_WEIGHT = 2.0
+# As a share of the largest logit: bfloat16 rounds before a scale or after it.
+_HEAD_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,9 @@ class Losses:
 
 def last_hidden(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
     """The decoder's last hidden states, (B, T, D), without the output embedding."""
-    decoder = model.get_decoder()
-    output = decoder(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+    output = text_decoder(model)(
+        input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+    )
     return output.last_hidden_state  # type: ignore[no-any-return]
 
 
@@ -83,11 +94,43 @@ def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """What the model's own head makes of hidden states (..., D): (..., V), float32."""
     logits: Tensor = model.get_output_embeddings()(hidden).float()
     config = model.config.get_text_config(decoder=True)
-    scaling = getattr(config, "logits_scaling", None)
-    if scaling is not None:
-        logits = logits / scaling
-    cap = getattr(config, "final_logit_softcapping", None)
-    return logits if cap is None else torch.tanh(logits / cap) * cap
+    for name in ("logit_scale", "lm_head_multiplier"):
+        logits = logits * _number(config, name, 1.0)
+    logits = logits / _number(config, "logits_scaling", 1.0)
+    for name in ("final_logit_softcapping", "logits_soft_cap"):
+        cap = _number(config, name, 0.0)
+        logits = torch.tanh(logits / cap) * cap if cap else logits
+    return logits
+
+
+def _number(config: PretrainedConfig, name: str, otherwise: float) -> float:
+    found = getattr(config, name, None)
+    return otherwise if found is None else float(found)
+
+
+@torch.no_grad()
+def check_head(model: PreTrainedModel) -> None:
+    """Check that :func:`head_logits` makes what the model makes, on a few tokens.
+
+    Families scale and bend their logits under names of their own; an adapter that was trained
+    on other logits than the model has would answer badly, and nothing would tell why.
+
+    Args:
+        model: The base, without knowledge attached.
+
+    Raises:
+        ConfigError: It makes something else.
+    """
+    size = model.get_input_embeddings().weight.shape[0]
+    ids = torch.arange(8, device=model.device)[None] % size
+    mask = torch.ones_like(ids)
+    expected = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
+    got = head_logits(model, last_hidden(model, ids, mask))
+    if not (got - expected).abs().max() <= _HEAD_TOLERANCE * expected.abs().max():
+        raise ConfigError(
+            f"Expected {type(model).__name__} to make its logits by its output embedding and a "
+            "scale or cap known here, got others from it. Train on another base model."
+        )
 
 
 @torch.no_grad()

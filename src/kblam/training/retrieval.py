@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from kblam._digest import values_digest
 from kblam._engine import Engine
-from kblam.decoder import KnowledgeAdapter, attention_layout
+from kblam.decoder import KnowledgeAdapter, attention_layout, text_decoder
 from kblam.knowledge import TextEmbedder
 from kblam.training._files import read_tensors, write_tensors
 from kblam.training.batches import Example, collate
@@ -118,7 +118,7 @@ def cache_hidden(
 
 def _until(engine: Engine, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
     try:
-        engine.model.get_decoder()(
+        text_decoder(engine.model)(
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False
         )
     except _LayerReachedError as reached:

@@ -10,7 +10,7 @@ from tiny_decoders import FAMILIES, SMALL, attached, make_adapter, make_facts, m
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from kblam.decoder import FactInput, attach, interface
+from kblam.decoder import FactInput, attach, attention_layout, interface
 from kblam.decoder.query_heads import query_norm
 from kblam.errors import AdapterMismatchError, ConfigError
 
@@ -195,6 +195,44 @@ def test_a_second_attachment_and_a_second_generation_are_refused() -> None:
             decoder.facts(make_facts(3)),
         ):
             pass
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "expected"),
+    [
+        ("gptj", {"rotary_dim": 8}, "GPTJAttention attends by itself"),
+        ("codegen", {"rotary_dim": 8}, "CodeGenAttention attends by itself"),
+        ("bloom", {}, "BloomAttention attends by itself"),
+        ("xglm", {}, "XGLMAttention attends by itself"),
+        ("falcon", {}, "FalconAttention attends by itself"),
+        ("gpt2", {}, r"GPT2Attention has none of the projections q_proj"),
+        ("deepseek_v3", {}, "latent"),
+        ("deepseek_v3", {"q_lora_rank": None}, "latent"),
+        ("minicpm3", {}, "latent"),
+        ("gemma4_text", {}, "heads are all of one size"),
+    ],
+)
+def test_a_family_whose_layers_cannot_read_facts_is_refused(
+    family: str, settings: dict[str, Any], expected: str
+) -> None:
+    with torch.device("meta"):
+        model = make_model(family, **settings)
+    with pytest.raises(ConfigError, match=expected):
+        attention_layout(model)
+
+
+@torch.no_grad()
+def test_facts_that_no_layer_reads_are_an_error() -> None:
+    model = make_model("llama")
+    with attached(model, make_adapter(model)) as decoder:
+        model.set_attn_implementation("sdpa")
+        with decoder.facts(make_facts(0)):
+            model(**_inputs())
+        with (
+            decoder.facts(make_facts(3)),
+            pytest.raises(ConfigError, match=r"layer 2 ran without it.*attach again"),
+        ):
+            model(**_inputs())
 
 
 @pytest.mark.parametrize("base", ["flex_attention", "flash_attention_2"])

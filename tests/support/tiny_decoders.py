@@ -59,7 +59,7 @@ FAMILIES = sorted(_EXTRA)
 def make_model(family: str, seed: int = 0, **given: Any) -> PreTrainedModel:
     torch.manual_seed(seed)
     settings = {**SMALL, **_EXTRA.get(family, {}), **given}
-    if family in ("phi", "gpt_neox", "starcoder2"):
+    if family in ("phi", "gpt_neox", "starcoder2", "falcon"):
         settings.pop("head_dim")
     config = AutoConfig.for_model(family, **settings)
     if family == "gpt_neox":

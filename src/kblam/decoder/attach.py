@@ -75,6 +75,7 @@ class AttachedDecoder:
             state = LayerState(lambda: self.session, index)
             LAYERS[module] = state
             self._hooks.append(module.register_forward_pre_hook(state.capture, with_kwargs=True))
+            self._hooks.append(module.register_forward_hook(state.check))
 
     @contextmanager
     def facts(

@@ -58,11 +58,36 @@ class LayerState:
         self.session = session
         self.index = index
         self.hidden: Tensor | None = None
+        self._has_read = False
 
     def capture(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Pre-hook: keep the layer's input while there are facts to read."""
         if self.session() is not None:
             self.hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+            self._has_read = False
+
+    def facts(self) -> FactSession | None:
+        """The session to read from now, or None where there are no facts."""
+        session = self.session()
+        if session is None or session.num_facts == 0:
+            return None
+        self._has_read = True
+        return session
+
+    def check(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        """Post-hook: facts that were there must have been read.
+
+        Raises:
+            ConfigError: The layer attended past them.
+        """
+        session = self.session()
+        if session is not None and session.num_facts > 0 and not self._has_read:
+            raise ConfigError(
+                f"Expected {type(module).__name__} to call the attention function that reads "
+                f"facts, but layer {self.index} ran without it. If the model's attention "
+                "implementation was set after knowledge was attached, detach and attach again; "
+                "else use another base model."
+            )
 
 
 LAYERS: weakref.WeakKeyDictionary[nn.Module, LayerState] = weakref.WeakKeyDictionary()
@@ -117,8 +142,8 @@ def _attention_forward(
         Output (B, T, H, d), and the base's weights or None.
     """
     state = LAYERS.get(module)
-    session = state.session() if state is not None else None
-    if state is None or session is None or session.num_facts == 0:
+    session = state.facts() if state is not None else None
+    if state is None or session is None:
         return _base_function(base, module)(module, query, key, value, attention_mask, **kwargs)
     scaling = kwargs.get("scaling")
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling

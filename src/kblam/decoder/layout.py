@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from transformers import PreTrainedModel
 from kblam.errors import ConfigError
 
 __all__ = ["AttentionLayout", "attention_layout", "query_projection", "text_decoder"]
+
+_PROJECTIONS = ("q_proj", "qkv_proj", "query_key_value")
 
 
 @dataclass(frozen=True)
@@ -40,26 +43,28 @@ def attention_layout(model: PreTrainedModel) -> AttentionLayout:
     """Find the self-attention modules of a decoder.
 
     Raises:
-        ConfigError: The model has no layer that uses Transformers' attention interface.
+        ConfigError: No layer of the model reads keys and values through Transformers' attention
+            interface, or the layers' heads are of several sizes.
     """
-    config = model.config.get_text_config(decoder=True)
-    modules: dict[int, nn.Module] = {}
-    for name, module in model.named_modules():
-        # Every family that uses the attention interface names its modules ...Attention and
-        # gives them a layer_idx; convolutions and linear attention are named otherwise.
-        if type(module).__name__.endswith("Attention") and "cross" not in name:
-            index = getattr(module, "layer_idx", None)
-            if isinstance(index, int) and _has_projection(module):
-                modules.setdefault(index, module)
+    modules, reason = _usable_modules(model)
     if not modules:
         raise ConfigError(
             f"Expected a decoder with attention layers that use Transformers' attention "
-            f"interface, got {type(model).__name__} with none. Use another base model."
+            f"interface, got {type(model).__name__} with none{reason}. Use another base model."
+        )
+    config = model.config.get_text_config(decoder=True)
+    sizes = {
+        getattr(module, "head_dim", None) or getattr(module, "head_size", None)
+        for module in modules.values()
+    }
+    if len(sizes) > 1:
+        raise ConfigError(
+            f"Expected a decoder whose attention heads are all of one size, got "
+            f"{type(model).__name__} with heads of {sorted(map(str, sizes))}. "
+            "Use another base model."
         )
     heads = int(config.num_attention_heads)
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-    some = next(iter(modules.values()))
-    head_dim = int(getattr(some, "head_dim", None) or getattr(some, "head_size", None) or head_dim)
+    head_dim = sizes.pop() or getattr(config, "head_dim", None) or config.hidden_size // heads
     groups = getattr(config, "num_key_value_heads", None) or heads
     return AttentionLayout(
         modules=dict(sorted(modules.items())),
@@ -67,12 +72,43 @@ def attention_layout(model: PreTrainedModel) -> AttentionLayout:
         num_layers=int(config.num_hidden_layers),
         num_heads=heads,
         num_key_value_heads=int(groups),
-        head_dim=head_dim,
+        head_dim=int(head_dim),
     )
 
 
-def _has_projection(module: nn.Module) -> bool:
-    return any(hasattr(module, name) for name in ("q_proj", "qkv_proj", "query_key_value"))
+def _usable_modules(model: PreTrainedModel) -> tuple[dict[int, nn.Module], str]:
+    """The attention modules that can read facts, by layer, and why others cannot."""
+    modules: dict[int, nn.Module] = {}
+    reason = ""
+    for name, module in model.named_modules():
+        # Every family that uses the attention interface names its modules ...Attention and
+        # gives them a layer_idx; convolutions and linear attention are named otherwise.
+        if type(module).__name__.endswith("Attention") and "cross" not in name:
+            index = getattr(module, "layer_idx", None)
+            if not isinstance(index, int):
+                continue
+            problem = _problem(module)
+            if problem is None:
+                modules.setdefault(index, module)
+            else:
+                reason = f": {type(module).__name__} {problem}"
+    return modules, reason
+
+
+def _problem(module: nn.Module) -> str | None:
+    """Why an attention module cannot read facts, or None."""
+    # A family that uses the interface looks its function up in this registry, by its name in
+    # the family's own file; others attend by themselves and would never see a fact.
+    files = (sys.modules.get(part.__module__) for part in type(module).__mro__)
+    if not any(hasattr(file, "ALL_ATTENTION_FUNCTIONS") for file in files):
+        return "attends by itself"
+    key, value = getattr(module, "k_proj", None), getattr(module, "v_proj", None)
+    widths = {getattr(part, "out_features", None) for part in (key, value) if part is not None}
+    if hasattr(module, "kv_b_proj") or len(widths) > 1:
+        return "has values of another size than its keys, or makes both of one latent vector"
+    if all(getattr(module, name, None) is None for name in _PROJECTIONS):
+        return f"has none of the projections {', '.join(_PROJECTIONS)}"
+    return None
 
 
 def text_decoder(model: PreTrainedModel) -> nn.Module:

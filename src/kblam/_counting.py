@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from kblam._chat_template import TemplateRefusedError
 from kblam._prompt import Prompt, as_messages, tokenize
 from kblam.tools import Tool
 
@@ -30,12 +31,8 @@ def count_tokens(
     messages = as_messages([*turns, _QUESTION])[:-1]
     if not messages:
         return 0
-    if not tokenizer.chat_template:
-        return len(tokenize(tokenizer, messages, tools))
-    from jinja2 import TemplateError
-
     try:
         return len(tokenize(tokenizer, messages, tools))
-    except TemplateError:
+    except TemplateRefusedError:
         text = "".join(f"{turn['role']}\n{turn['content']}\n" for turn in messages)
         return len(tokenizer(text, add_special_tokens=False)["input_ids"])

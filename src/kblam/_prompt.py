@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from kblam._chat_template import write_out
 from kblam._tool_turns import in_plain_turns, knows_tools
 from kblam.encoding import names_something
 from kblam.errors import ConfigError, PromptTooLongError
@@ -135,17 +136,15 @@ def tokenize(
         tokenizer: The base model's.
         messages: Of :func:`as_messages`.
         tools: Shown to the model through its chat template, or in a system message.
+
+    Raises:
+        ConfigError: The chat template refuses the conversation.
     """
     shown: list[Any] = [dict(tool) for tool in tools]
     if not knows_tools(tokenizer.chat_template):
         messages, shown = in_plain_turns(messages, tools), []
     if tokenizer.chat_template:
-        text = tokenizer.apply_chat_template(
-            [dict(m) for m in messages],
-            tools=shown or None,
-            tokenize=False,
-            add_generation_prompt=True,
-        )
+        text = write_out(tokenizer, messages, shown)
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
     # A base model without a template: plain turns, as its training texts have them.
     names = {"system": "", "user": "Question: ", "assistant": "Answer: "}

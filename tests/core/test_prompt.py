@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_kblam import make_tokenizer
 
+from kblam._counting import count_tokens
 from kblam._prompt import as_messages, asked_before, pad_prompts, question_of, tokenize
 from kblam.errors import ConfigError, PromptTooLongError
 
@@ -121,6 +122,44 @@ def test_a_chat_template_is_used_once(tokenizer) -> None:
     ids = tokenize(tokenizer, as_messages("Who?"))
     assert tokenizer.decode(ids) == "<end>[user] Who?\n[assistant]"
     assert ids.count(tokenizer.eos_token_id) == 1
+
+
+# As Gemma 2's: no system role, and turns that alternate.
+ALTERNATING = (
+    "{% if messages[0]['role'] == 'system' %}"
+    "{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for message in messages %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}"
+    "<{{ message['role'] }}>{{ message['content'] }}{% endfor %}<model>"
+)
+
+
+def test_without_a_system_role_its_text_heads_the_first_question() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = ALTERNATING
+    turns = [
+        {"role": "user", "content": "Who?"},
+        {"role": "assistant", "content": "Ann."},
+        {"role": "user", "content": "And then?"},
+    ]
+    tokens = tokenize(tokenizer, [{"role": "system", "content": "Be brief."}, *turns])
+    expected = "<user>Be brief.\n\nWho?<assistant>Ann.<user>And then?<model>"
+    assert tokenizer.decode(tokens) == expected
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
+    shown = tokenizer.decode(tokenize(tokenizer, turns, [tool]))
+    assert shown.startswith("<user>You may call tools.")
+    assert '"look_up"' in shown.split("Who?<assistant>")[0]
+    assert turns[0] == {"role": "user", "content": "Who?"}
+
+
+def test_what_a_template_refuses_is_told() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = ALTERNATING
+    asked_twice = [{"role": "user", "content": "Who?"}, {"role": "user", "content": "Where?"}]
+    with pytest.raises(ConfigError, match=r"roles user, user; .*must alternate"):
+        tokenize(tokenizer, asked_twice)
+    assert count_tokens(tokenizer, asked_twice) > 0
 
 
 @settings(max_examples=50, deadline=None)

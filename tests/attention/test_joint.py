@@ -15,6 +15,7 @@ from kblam.attention import (
     prompt_scores,
     rectangular_attention,
 )
+from kblam.attention.joint import _for_kernel
 
 B, H, G, T, S, M, D = 2, 6, 2, 7, 11, 5, 8
 SCALING = D**-0.5
@@ -106,3 +107,14 @@ def test_scores_stay_within_a_softcap(prompt) -> None:
     assert scores.abs().max() <= 3.0
     with_bias = prompt_scores(40 * query, key, scaling=SCALING, bias=bias, softcap=3.0)
     assert torch.equal(with_bias[bias.expand_as(scores) == 0], scores[bias.expand_as(scores) == 0])
+
+
+@pytest.mark.parametrize("size", [(B, 1, T, S), (1, 1, T, S), (B, H, T, S), (1, S)])
+def test_the_kernels_bias_is_held_once_for_what_shares_it(size: tuple[int, ...]) -> None:
+    bias = _drawn(*size, seed=4)
+    made = _for_kernel(bias, (B, H, T, S))
+    assert torch.equal(made, bias.expand(B, H, T, S))
+    assert made.stride(-2) % 16 == 0
+    shared = torch.broadcast_shapes(size, (T, S))
+    rows = torch.Size(shared[:-1]).numel()
+    assert made.untyped_storage().nbytes() == rows * 16 * made.element_size()

@@ -113,12 +113,18 @@ def fused_attention_with_lse(
         )
         return output, lse.float()
     shape = (*query.shape[:3], key.shape[2])
-    mask = None if bias is None else _aligned(bias.expand(shape))
+    mask = None if bias is None else _for_kernel(bias, shape)
     output, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(
         query, key, value, mask, True, scale=scaling
     )
     # The kernel rounds the number of queries up.
     return output, lse[..., : query.shape[2]].float()
+
+
+def _for_kernel(bias: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A bias as (B, H, T, S); what rows and heads share stands in memory once."""
+    shared = bias.expand(torch.broadcast_shapes(bias.shape, shape[-2:]))
+    return _aligned(shared).expand(shape)
 
 
 def _aligned(bias: Tensor) -> Tensor:

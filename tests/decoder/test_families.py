@@ -222,6 +222,21 @@ def test_a_family_whose_layers_cannot_read_facts_is_refused(
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("name", ["key.weight", "key.bias", "value.weight", "value.bias"])
+def test_an_adapter_changed_in_place_is_read_as_it_is(name: str) -> None:
+    model = make_model("llama")
+    adapter = make_adapter(model)
+    layer = adapter.layer(adapter.config.knowledge_layers[-1])
+    with attached(model, adapter) as decoder:
+        logits = []
+        for _ in range(2):
+            with decoder.facts(make_facts(6)):
+                logits.append(model(**_inputs()).logits)
+            layer.get_parameter(name).add_(torch.linspace(-5, 5, 12) if "weight" in name else 5.0)
+    assert not torch.allclose(logits[0], logits[1])
+
+
+@torch.no_grad()
 def test_facts_that_no_layer_reads_are_an_error() -> None:
     model = make_model("llama")
     with attached(model, make_adapter(model)) as decoder:

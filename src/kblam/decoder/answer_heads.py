@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from kblam.config import KnowledgeConfig
+from kblam.decoder.changes import state_of
 
 __all__ = ["PointerFacts", "PointerHead", "RefusalHead"]
 
@@ -202,8 +203,7 @@ class PointerHead(nn.Module):
         weight = model.get_output_embeddings().weight
         if torch.is_grad_enabled():
             return _words(weight, self.coverage)
-        parts = (weight, self.coverage)
-        state = tuple((part.data_ptr(), part._version) for part in parts)
+        state = state_of((weight, self.coverage))
         if self._coverage_logits is None or self._coverage_logits[0] != state:
             self._coverage_logits = (state, _words(weight, self.coverage))
         return self._coverage_logits[1]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kblam.config import KnowledgeConfig
 from kblam.decoder.answer_heads import PointerHead, RefusalHead
+from kblam.decoder.changes import state_of
 from kblam.decoder.query_heads import make_query_head
 from kblam.decoder.selection_heads import MatchHead, SelectionHead
 from kblam.encoding.adapters import LinearAdapter
@@ -97,8 +98,8 @@ class KnowledgeAdapter(nn.Module):
         layers = [self.layer(index) for index in self.config.knowledge_layers]
         if torch.is_grad_enabled():
             return _fold([p.key for p in layers], dtype), _fold([p.value for p in layers], dtype)
-        parts = [part.weight for p in layers for part in (p.key, p.value)]
-        state = (dtype, *((part.data_ptr(), part._version) for part in parts))
+        maps = [part for p in layers for part in (p.key, p.value)]
+        state = (dtype, state_of(weight for part in maps for weight in part.parameters()))
         if self._folded is None or self._folded[0] != state:
             self._folded = (
                 state,

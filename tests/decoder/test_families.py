@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -234,6 +236,18 @@ def test_an_adapter_changed_in_place_is_read_as_it_is(name: str) -> None:
                 logits.append(model(**_inputs()).logits)
             layer.get_parameter(name).add_(torch.linspace(-5, 5, 12) if "weight" in name else 5.0)
     assert not torch.allclose(logits[0], logits[1])
+
+
+@torch.no_grad()
+def test_a_model_is_let_go_with_what_was_attached_to_it() -> None:
+    model = make_model("llama")
+    decoder = attach(model, make_adapter(model))
+    with decoder.facts(make_facts(3)):
+        model(**_inputs())
+    kept = weakref.ref(model)
+    del model, decoder
+    gc.collect()
+    assert kept() is None
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -70,9 +71,11 @@ class AttachedDecoder:
         self._config = config
         self._base = base
         config._attn_implementation = register(base)
+        # Weak: what a layer holds must not keep the model that the layer is a part of.
+        here = weakref.ref(self)
         for index in adapter.config.knowledge_layers:
             module = self.layout.modules[index]
-            state = LayerState(lambda: self.session, index)
+            state = LayerState(lambda: _session_of(here()), index)
             LAYERS[module] = state
             self._hooks.append(module.register_forward_pre_hook(state.capture, with_kwargs=True))
             self._hooks.append(module.register_forward_hook(state.check))
@@ -120,6 +123,10 @@ class AttachedDecoder:
             self._config._attn_implementation = self._base
         self._hooks = []
         return self.model
+
+
+def _session_of(decoder: AttachedDecoder | None) -> FactSession | None:
+    return None if decoder is None else decoder.session
 
 
 def check_fit(config: KnowledgeConfig, layout: AttentionLayout) -> None:

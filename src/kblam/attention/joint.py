@@ -123,8 +123,7 @@ def fused_attention_with_lse(
 
 def _for_kernel(bias: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A bias as (B, H, T, S); what rows and heads share stands in memory once."""
-    shared = bias.expand(torch.broadcast_shapes(bias.shape, shape[-2:]))
-    return _aligned(shared).expand(shape)
+    return _aligned(bias.expand(*bias.shape[:-1], shape[-1])).expand(shape)
 
 
 def _aligned(bias: Tensor) -> Tensor:

@@ -108,10 +108,6 @@ class KnowledgeAdapter(nn.Module):
             )
         return self._folded[1:]
 
-    def num_parameters(self) -> int:
-        """Trained numbers."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
-
 
 def _fold(maps: Sequence[LinearAdapter], dtype: torch.dtype) -> _Linear:
     return (

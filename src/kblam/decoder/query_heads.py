@@ -33,7 +33,7 @@ class FullQueryHead(nn.Module):
 
 
 class LowRankQueryHead(nn.Module):
-    """PEFT's LoRA layer over a copy of the layer's query projection.
+    """PEFT's LoRA layer over the layer's query projection, whose memory it shares.
 
     Only the low-rank factors are trained and saved; the projection comes from the base.
 

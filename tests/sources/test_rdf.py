@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rdflib import RDFS, ConjunctiveGraph, Dataset, Graph, Literal, Namespace, URIRef
 from rdflib.namespace import FOAF
 
-from kblam.errors import StoreError
+from kblam.errors import SourceError, StoreError
 from kblam.knowledge import SyncReport, VersionedSource
 from kblam_integrations.sources import RdfFileSource, RdfSource, as_store
 
@@ -232,3 +234,57 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         as_store(path)
     with pytest.raises(StoreError, match=r"There is no file .*none\.ttl"):
         RdfFileSource(tmp_path / "none.ttl")
+
+
+ELSEWHERE = "file:///etc/context.json"
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        ELSEWHERE,
+        [{"p": "http://example.org/p"}, ELSEWHERE],
+        [[ELSEWHERE]],
+        {"@import": ELSEWHERE},
+        {"p": {"@id": "http://example.org/p", "@context": ELSEWHERE}},
+        {"p": {"@id": "http://example.org/p", "@context": [{"@import": ELSEWHERE}]}},
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_context_elsewhere_is_not_fetched(tmp_path: Path, context: Any, nested: bool) -> None:
+    node: Any = {"@context": context, "@id": "http://example.org/a", "p": {"p": "v"}}
+    path = tmp_path / "graph.jsonld"
+    path.write_text(json.dumps([{"@graph": [node]}] if nested else node))
+    with pytest.raises(SourceError, match=r"its own context, got .*etc/context.json.*rdflib"):
+        as_store(path)
+
+
+def test_a_context_of_its_own_may_be_anywhere(tmp_path: Path) -> None:
+    inner = {"@context": {"q": "http://example.org/q"}, "q": "w"}
+    path = tmp_path / "graph.jsonld"
+    node = {"@context": [None, {"p": "http://example.org/p"}], "@id": "#a", "p": ["v", inner]}
+    path.write_text(json.dumps([node]))
+    (about,) = {triple.metadata["subject"] for triple in RdfFileSource(path).triples()}
+    assert about == f"{path.as_uri()}#a"
+    assert {(t.property, t.value) for t in RdfFileSource(path).triples()} == {
+        ("p", "v"),
+        ("p q", "w"),
+    }
+
+
+XML = """<?xml version="1.0"?><!DOCTYPE r [<!ENTITY ex "http://example.org/">{}]>
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:ex="http://example.org/">
+<rdf:Description rdf:about="&ex;a"><ex:motto>{}</ex:motto></rdf:Description></rdf:RDF>"""
+
+
+def test_entities_are_read_and_do_not_grow_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "graph.rdf"
+    path.write_text(XML.format('<!ENTITY go "Go far">', "&go; &go;"))
+    with as_store(path) as store:
+        assert [fact.value for fact in store] == ["Go far Go far"]
+    bomb = '<!ENTITY a0 "lol">' + "".join(
+        f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 7)
+    )
+    path.write_text(XML.format(bomb, "&a6;"))  # 3 MB, at which expat does not mind
+    with pytest.raises(SourceError, match=r"at most 100,000 characters of text.*entities grow"):
+        as_store(path)

@@ -249,6 +249,23 @@ def test_types_in_sqlite(engine: sa.Engine) -> None:
     assert facts(SqlSource(engine, table, entity="name")) == expected
 
 
+def test_decimals_in_sqlite_keep_every_digit(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "CREATE TABLE accounts (name TEXT, number NUMERIC(18, 0), sum DECIMAL(20, 2));"
+            "INSERT INTO accounts VALUES ('a', 123456789012345678, 9007199254740993);"
+            "INSERT INTO accounts VALUES ('b', -1, 6.8), ('c', 'unknown', -9007199254740993);"
+        )
+    assert facts(SqlSource(f"sqlite:///{file}", "accounts", entity="name")) == {
+        ("a", "number", "123456789012345678"),
+        ("a", "sum", "9007199254740993.00"),
+        ("b", "number", "-1"),
+        ("b", "sum", "6.80"),
+        ("c", "number", "unknown"),
+        ("c", "sum", "-9007199254740993.00"),
+    }
+
+
 POSTGRES_TYPES = {
     "price": ("numeric(12,4)", "'6.8000'", {"6.8000"}),
     "huge": (

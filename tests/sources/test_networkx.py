@@ -12,6 +12,7 @@ import pytest
 from source_contract import SourceContract
 from source_world import Relation, World, camel, snake
 
+from kblam.errors import FactError
 from kblam.knowledge import KnowledgeStore, SyncReport
 from kblam_integrations.sources import NetworkxSource, as_store
 
@@ -151,6 +152,45 @@ def test_a_changed_graph_is_picked_up() -> None:
         assert not store.refresh()
         graph.edges["a", "b"]["relation"] = "before"
         assert store.refresh() == SyncReport(added=1, removed=1)
+
+
+class Money:
+    """A value whose ``repr`` does not show what it says."""
+
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
+
+    def __str__(self) -> str:
+        return f"{self.amount} EUR"
+
+    def __repr__(self) -> str:
+        return "<Money>"
+
+
+def test_a_change_is_picked_up_wherever_it_is() -> None:
+    graph = nx.DiGraph()
+    price = Money(1)
+    graph.add_node("Ann", codes=np.array([f"x{i}" for i in range(2000)]), price=price)
+    graph.add_edge("Ann", "Bo", relation="owes", terms={"sum": [price]})
+    with as_store(graph) as store:
+        assert not store.refresh()
+        graph.nodes["Ann"]["codes"][1000] = "changed"
+        assert store.refresh() == SyncReport(added=1, removed=1)
+        price.amount = 2
+        assert store.refresh() == SyncReport(added=2, removed=2)
+        # Only of a text is it the name.
+        graph.nodes["Bo"]["name"] = 1.5
+        assert store.refresh() == SyncReport(added=1)
+        graph.nodes["Bo"]["name"] = "1.5"
+        assert store.refresh() == SyncReport(added=2, removed=3)
+
+
+def test_an_attribute_that_holds_itself_is_named() -> None:
+    graph = nx.DiGraph()
+    graph.add_node("Ann", friends=["Bo"])
+    graph.nodes["Ann"]["friends"].append(graph.nodes["Ann"])
+    with pytest.raises(FactError, match=r"'friends' holds lists or mappings.*may hold itself"):
+        as_store(graph)
 
 
 def test_langchains_entity_graph_is_unwrapped() -> None:

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Mapping
 from datetime import date, time, timedelta
 from typing import Any
 
+from kblam.errors import FactError
 from kblam.knowledge import Triple, verbalise
 
-__all__ = ["duration_words", "is_embedding", "text_of", "value_facts"]
+__all__ = ["duration_words", "fingerprint", "is_embedding", "text_of", "value_facts"]
 
 # A list of at least so many numbers with a fraction is a vector; a shorter one may be a place,
 # a range or prices.
 _SHORTEST_EMBEDDING = 32
+# What cannot change unseen, and differs where its text does.
+_AS_THEY_ARE = frozenset({bool, int, str, type(None)})
 
 
 def value_facts(
@@ -23,21 +26,53 @@ def value_facts(
     """Yield one triple per value: lists have several, mappings have named ones.
 
     What says nothing yields nothing: None, "", NaN, bytes, an embedding, a nameless entity.
+
+    Raises:
+        FactError: The value refers to itself, or holds others deeper than can be read.
     """
+    for words, text in _read(name, value):
+        if words.strip() and entity.strip():
+            yield Triple(entity, words, text, metadata=metadata)
+
+
+def fingerprint(properties: Mapping[Any, Any]) -> int:
+    """Return a hash of what facts are made of, which an object's ``repr`` may not show.
+
+    Raises:
+        FactError: As for :func:`value_facts`.
+    """
+    read: list[object] = []
+    for key, item in properties.items():
+        name, kind = str(key), type(item)
+        # The types, as only some of them give a node its name.
+        read += (name, kind)
+        read.append(item if kind in _AS_THEY_ARE else tuple(_read(name, item)))
+    return hash(tuple(read))
+
+
+def _read(name: str, value: Any) -> list[tuple[str, str]]:
+    """Return the name in words and the text of each value that says something."""
+    try:
+        return list(_texts(name, value))
+    except RecursionError as error:
+        raise FactError(
+            f"The property {name!r} holds lists or mappings within each other, deeper than can be "
+            "read; it may hold itself. Make it flatter."
+        ) from error
+
+
+def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
     if hasattr(value, "tolist"):  # numpy's arrays and numbers
         value = value.tolist()
     if isinstance(value, Mapping):
         for key, item in value.items():
-            words = f"{verbalise(name)} {verbalise(str(key))}"
-            yield from value_facts(entity, words, item, metadata)
+            yield from _texts(f"{verbalise(name)} {verbalise(str(key))}", item)
     elif isinstance(value, (list, tuple, set, frozenset)):
         if not is_embedding(name, value):
             for item in _ordered(value):
-                yield from value_facts(entity, name, item, metadata)
-    else:
-        text = text_of(value)
-        if text and name.strip() and entity.strip():
-            yield Triple(entity, name, text, metadata=metadata)
+                yield from _texts(name, item)
+    elif text := text_of(value):
+        yield name, text
 
 
 def text_of(value: Any) -> str:

@@ -162,7 +162,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Decimal):
-        return None if value.is_nan() else f"{value:f}"
+        return f"{value:f}" if value.is_finite() else None
     if isinstance(value, datetime):
         return value.isoformat(sep=" ")
     if isinstance(value, str) and value.endswith(".000000"):

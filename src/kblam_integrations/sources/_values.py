@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from kblam.errors import FactError
 from kblam.knowledge import Triple, verbalise
+from kblam_integrations.sources._durations import duration_words
+from kblam_integrations.sources._numpy_values import as_python
 
-__all__ = ["duration_words", "fingerprint", "is_embedding", "text_of", "value_facts"]
+__all__ = ["fingerprint", "is_embedding", "text_of", "value_facts"]
 
 # A list of at least so many numbers with a fraction is a vector; a shorter one may be a place,
 # a range or prices.
 _SHORTEST_EMBEDDING = 32
 # What cannot change unseen, and differs where its text does.
 _AS_THEY_ARE = frozenset({bool, int, str, type(None)})
+_BYTES = (bytes, bytearray, memoryview)
+# How Python shows what has no text of its own.
+_ADDRESS = re.compile(r"^<.* at 0x[0-9a-fA-F]+.*>$", re.DOTALL)
 
 
 def value_facts(
@@ -25,7 +33,8 @@ def value_facts(
 ) -> Iterator[Triple]:
     """Yield one triple per value: lists have several, mappings have named ones.
 
-    What says nothing yields nothing: None, "", NaN, bytes, an embedding, a nameless entity.
+    What says nothing yields nothing: None, "", NaN, infinity, bytes, functions and what else has
+    no text of its own, an embedding, a nameless entity.
 
     Raises:
         FactError: The value refers to itself, or holds others deeper than can be read.
@@ -62,8 +71,10 @@ def _read(name: str, value: Any) -> list[tuple[str, str]]:
 
 
 def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if hasattr(value, "tolist"):  # numpy's arrays and numbers
-        value = value.tolist()
+    if isinstance(value, _BYTES):  # of which one has tolist as well
+        return
+    if hasattr(value, "tolist"):
+        value = as_python(value)
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _texts(f"{verbalise(name)} {verbalise(str(key))}", item)
@@ -77,31 +88,35 @@ def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def text_of(value: Any) -> str:
     """Return one value as text, "" for what says nothing."""
-    if value is None or isinstance(value, (bytes, bytearray, memoryview)):
-        return ""
-    if isinstance(value, float) and math.isnan(value):
+    if isinstance(value, str):
+        return value.strip()
+    if value is None or isinstance(value, _BYTES) or _is_no_number(value):
         return ""
     if isinstance(value, (bool, int, float)):
         return json.dumps(value)
     if isinstance(value, (date, time)):
         return value.isoformat()
     if isinstance(value, timedelta):
-        seconds = value.seconds + value.microseconds / 1e6
-        return duration_words(days=value.days, seconds=seconds)
-    return str(value).strip()
+        sign, length = (-1, -value) if value < timedelta(0) else (1, value)
+        seconds = length.seconds + length.microseconds / 1e6
+        return duration_words(days=sign * length.days, seconds=sign * seconds)
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return ""
+    text = str(value).strip()
+    # An address in memory is another one in every process.
+    return "" if _ADDRESS.search(text) else text
 
 
-def duration_words(*, months: int = 0, days: int = 0, seconds: float = 0) -> str:
-    """Return a length of time in words, such as ``1 year 2 months 3 hours``."""
-    parts = [
-        *zip(_split(months, 12), ("year", "month"), strict=True),
-        (days, "day"),
-        *zip(_split(seconds, 3600), ("hour", ""), strict=True),
-    ]
-    rest = parts.pop()[0]
-    parts += zip(_split(rest, 60), ("minute", "second"), strict=True)
-    words = [f"{n:.9g} {unit}{'' if abs(n) == 1 else 's'}" for n, unit in parts if n]
-    return " ".join(words) or "0 seconds"
+def _is_no_number(value: Any) -> bool:
+    """Tell whether a value is infinite, or stands for a missing one: NaN, NaT, pandas' NA."""
+    if isinstance(value, Decimal):
+        return not value.is_finite()
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    try:
+        return bool(value != value)
+    except TypeError:  # NA does not say whether it is itself
+        return True
 
 
 def is_embedding(name: str, value: Any) -> bool:
@@ -117,10 +132,3 @@ def is_embedding(name: str, value: Any) -> bool:
 def _ordered(items: list[Any] | tuple[Any, ...] | set[Any] | frozenset[Any]) -> list[Any]:
     # A set comes in another order in every process.
     return sorted(items, key=repr) if isinstance(items, (set, frozenset)) else list(items)
-
-
-def _split(amount: float, size: int) -> tuple[float, float]:
-    """Split an amount into whole larger units and the rest, both with its sign."""
-    sign = -1 if amount < 0 else 1
-    whole, rest = divmod(abs(amount), size)
-    return sign * whole, sign * rest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,16 @@ def test_a_changed_file_is_picked_up(tmp_path: Path) -> None:
     with as_store(path) as store:
         path.write_text(PREFIXES + 'ex:Aurora ex:launchCode "ZT-0042", "new" .')
         assert store.refresh() == SyncReport(added=2, removed=1)
+
+
+def test_a_change_of_equal_size_and_time_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "graph.ttl"
+    path.write_text(PREFIXES + 'ex:Aurora ex:launchCode "QX-7719" .')
+    before = path.stat()
+    with as_store(path) as store:
+        path.write_text(PREFIXES + 'ex:Aurora ex:launchCode "ZT-0042" .')
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert store.refresh() == SyncReport(added=1, removed=1)
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

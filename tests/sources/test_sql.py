@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import traceback
@@ -417,6 +418,14 @@ def test_the_state_of_sqlite_follows_commits(engine: sa.Engine) -> None:
                 run(engine, f"UPDATE companies SET name = '{mode}' WHERE id = 1")
                 assert store.refresh()
                 assert [fact.entity for fact in store] == [mode]
+
+
+def test_a_change_of_equal_size_and_time_is_seen_in_sqlite(engine: sa.Engine, file: Path) -> None:
+    before = file.stat()
+    with as_store(SqlSource(engine, "companies", entity="name")) as store:
+        run(engine, "UPDATE companies SET founded = 1969 WHERE id = 1")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert store.refresh() == SyncReport(added=1, removed=1)
 
 
 def test_the_columns_may_change(engine: sa.Engine) -> None:

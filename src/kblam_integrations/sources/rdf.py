@@ -14,6 +14,7 @@ from rdflib.term import Node
 
 from kblam.errors import StoreError, require
 from kblam.knowledge import Triple, TripleSource
+from kblam.knowledge._files import written
 from kblam_integrations.sources._moments import undisturbed
 from kblam_integrations.sources._rdf_facts import facts
 from kblam_integrations.sources._rdf_files import parsed
@@ -125,9 +126,8 @@ class RdfFileSource:
         return None
 
     def state(self) -> Hashable:
-        """Return the file's time of writing and size (one look at the folder)."""
-        status = self.path.stat()
-        return (status.st_mtime_ns, status.st_size, status.st_ino)
+        """Return what changes when the file is written (one look at the folder)."""
+        return written(self.path)
 
 
 def _quads(graph: Graph) -> Iterator[Quad]:

@@ -194,6 +194,20 @@ def test_what_says_nothing_is_no_fact(value: Any) -> None:
     assert len(as_store(with_value([value]))) == 0
 
 
+def test_what_is_no_text_is_named() -> None:
+    graph = with_value("x\x00y")
+    with pytest.raises(FactError, match=r"The property 'value' of 'Ann'.*Remove it first"):
+        as_store(graph)
+
+
+def test_only_an_attribute_called_name_names() -> None:
+    graph = nx.DiGraph()
+    graph.add_node("Ann")
+    graph.nodes["Ann"][None] = "nobody"
+    with as_store(graph) as store:
+        assert facts(store) == {("Ann", "None", "nobody")}
+
+
 def test_vectors_are_no_facts() -> None:
     graph = nx.DiGraph()
     graph.add_node("Ann", embedding=[0.1, 0.2], text_vector=(1.0,), x=[0.5] * 32, at=[48.4, 9.9])

@@ -11,7 +11,7 @@ import pytest
 from rdflib import RDFS, ConjunctiveGraph, Dataset, Graph, Literal, Namespace, URIRef
 from rdflib.namespace import FOAF
 
-from kblam.errors import SourceError, StoreError
+from kblam.errors import FactError, SourceError, StoreError
 from kblam.knowledge import SyncReport, VersionedSource
 from kblam_integrations.sources import RdfFileSource, RdfSource, as_store
 
@@ -299,3 +299,21 @@ def test_entities_are_read_and_do_not_grow_without_end(tmp_path: Path) -> None:
     path.write_text(XML.format(bomb, "&a6;"))  # 3 MB, at which expat does not mind
     with pytest.raises(SourceError, match=r"at most 100,000 characters of text.*entities grow"):
         as_store(path)
+
+
+def test_what_is_no_number_is_no_fact() -> None:
+    text = 'ex:a ex:x "NaN"^^xsd:double, "INF"^^xsd:float, "-INF"^^xsd:double, 1.5e0, "INF" .'
+    assert read(text) == {("a", "x", "1.5"), ("a", "x", "INF")}
+
+
+def test_lists_in_lists_are_values_one_by_one() -> None:
+    assert read('ex:a ex:l ( () ( "x" ( "y" ) ) "z" [ ex:q "w" ] ) .') == {
+        *(("a", "l", "x"), ("a", "l", "y"), ("a", "l", "z"), ("a", "l q", "w")),
+    }
+
+
+def test_what_is_no_text_is_named_and_escaped_it_is_one() -> None:
+    assert read('<http://example.org/a%00b> ex:p "v" .') == {("a%00b", "p", "v")}
+    statement = r"\(http://example.org/a, http://example.org/p, 'x\\x00y'\).*Remove it first"
+    with pytest.raises(FactError, match=statement):
+        read(r'ex:a ex:p "ok", "x\u0000y" .')

@@ -37,11 +37,16 @@ def value_facts(
     no text of its own, an embedding, a nameless entity.
 
     Raises:
-        FactError: The value refers to itself, or holds others deeper than can be read.
+        FactError: The value refers to itself, holds others deeper than can be read, or is no
+            text; the message names the property.
     """
     for words, text in _read(name, value):
         if words.strip() and entity.strip():
-            yield Triple(entity, words, text, metadata=metadata)
+            try:
+                triple = Triple(entity, words, text, metadata=metadata)
+            except FactError as error:
+                raise FactError(f"The property {words!r} of {entity!r:.100}: {error}") from error
+            yield triple
 
 
 def fingerprint(properties: Mapping[Any, Any]) -> int:
@@ -50,12 +55,14 @@ def fingerprint(properties: Mapping[Any, Any]) -> int:
     Raises:
         FactError: As for :func:`value_facts`.
     """
-    read: list[object] = []
-    for key, item in properties.items():
-        name, kind = str(key), type(item)
-        # The types, as only some of them give a node its name.
-        read += (name, kind)
-        read.append(item if kind in _AS_THEY_ARE else tuple(_read(name, item)))
+    read = [
+        (
+            key if isinstance(key, str) else str(key),
+            type(item),  # only some types give a node its name
+            item if type(item) in _AS_THEY_ARE else tuple(_read(str(key), item)),
+        )
+        for key, item in properties.items()
+    ]
     return hash(tuple(read))
 
 

@@ -116,6 +116,21 @@ def test_a_change_in_the_middle_of_a_long_array_is_picked_up(
         assert store.refresh() == SyncReport(added=1, removed=1)
 
 
+def test_relations_of_one_key_are_told_apart() -> None:
+    graph = SimplePropertyGraphStore()
+    graph.upsert_nodes([EntityNode(name=name) for name in ("a", "a_R", "b", "R_b")])
+    for source, target, since in (("a", "R_b", 1), ("a_R", "b", 2)):
+        graph.upsert_relations(
+            [Relation(label="R", source_id=source, target_id=target, properties={"since": since})]
+        )
+    with as_store(graph) as store:
+        # The store itself keeps one of them only.
+        assert [(fact.entity, fact.value) for fact in store.search(property="since")] == [
+            ("a_R r b", "2")
+        ]
+        assert ("a", "R", "R_b") in facts(store)
+
+
 def test_internal_keys_are_no_facts(property_graph: SimplePropertyGraphStore) -> None:
     with as_store(property_graph) as store:
         texts = " ".join(fact.statement for fact in store)

@@ -110,7 +110,11 @@ def _edges(graph: _Graph) -> Iterator[tuple[str, Relation | str, str]]:
         subject, target = graph.nodes.get(subject_id), graph.nodes.get(target_id)
         if _is_chunk(subject) or _is_chunk(target):
             continue
-        relation = graph.relations.get(f"{subject_id}_{label}_{target_id}", label)
+        relation: Relation | str = label
+        found = graph.relations.get(f"{subject_id}_{label}_{target_id}")
+        # Other ends may make the same key: a, R, R_b and a_R, R, b.
+        if found is not None and (found.source_id, found.target_id) == (subject_id, target_id):
+            relation = found
         # The store's delete() may leave a relation whose ends are gone: their ids, which
         # are names, are what is left of them.
         yield _name(subject) or subject_id, relation, _name(target) or target_id

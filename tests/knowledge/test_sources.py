@@ -237,6 +237,13 @@ def test_a_csv_file_loses_nothing_in_silence(tmp_path: Path, text: str, message:
         list(CsvSource(path).triples())
 
 
+def test_a_cell_that_is_too_long_is_told_with_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "facts.csv"
+    path.write_text("entity,property,value\nAnn,motto,go\nAnn,text," + "x" * 131_073 + "\n")
+    with pytest.raises(FactError, match=r"line 3: expected cells of at most 131,072 characters"):
+        list(CsvSource(path).triples())
+
+
 @pytest.mark.parametrize("delimiter", ["", ";;", '"', "\n"])
 def test_a_delimiter_is_one_character(tmp_path: Path, delimiter: str) -> None:
     path = tmp_path / "facts.csv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ class FileContract(VanishingSourceContract):
 
     def vanish(self, kb: Path) -> None:
         kb.unlink()
+
+    def test_a_change_of_equal_size_and_time_is_seen(self, tmp_path: Path) -> None:
+        path = tmp_path / self.name
+        self.write(path, [("Ann", "code", "QX-7719")])
+        before = path.stat()
+        with as_store(path) as store:
+            self.write(path, [("Ann", "code", "ZT-0042")])
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+            assert path.stat().st_mtime_ns == before.st_mtime_ns
+            assert store.refresh() == SyncReport(added=1, removed=1)
 
 
 class TestJsonl(FileContract):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from source_contract import SourceContract
@@ -148,6 +149,16 @@ def test_a_document_added_later_is_picked_up() -> None:
         with pytest.raises(FactError, match=r"Item 2 must be a graph document.*tuple"):
             store.refresh()
         assert len(store) == 2
+
+
+def test_a_change_in_the_middle_of_a_long_array_is_picked_up() -> None:
+    codes = np.array([f"x{i}" for i in range(2000)])
+    ann, acme = Node("Ann", properties={"codes": codes}), Node("Acme")
+    document = Graph([ann, acme], [Edge(ann, acme, "RUNS", {"codes": codes[:1500]})])
+    with as_store(document) as store:
+        assert not store.refresh()
+        codes[1000] = "changed"
+        assert store.refresh() == SyncReport(added=2, removed=2)
 
 
 def test_a_tuple_of_documents_and_a_single_one() -> None:

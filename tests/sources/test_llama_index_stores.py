@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from llama_index.core import KnowledgeGraphIndex, MockEmbedding, PropertyGraphIndex, StorageContext
 from llama_index.core.graph_stores import SimpleGraphStore, SimplePropertyGraphStore
@@ -102,6 +103,32 @@ def test_a_changed_property_graph_is_picked_up(property_graph: SimplePropertyGra
         )
         assert store.refresh() == SyncReport(added=1)
         assert not store.refresh()
+
+
+def test_a_change_in_the_middle_of_a_long_array_is_picked_up(
+    property_graph: SimplePropertyGraphStore,
+) -> None:
+    codes = np.array([f"x{i}" for i in range(2000)])
+    property_graph.graph.nodes["Ann"].properties["codes"] = codes
+    with as_store(property_graph) as store:
+        assert not store.refresh()
+        codes[1000] = "changed"
+        assert store.refresh() == SyncReport(added=1, removed=1)
+
+
+def test_relations_of_one_key_are_told_apart() -> None:
+    graph = SimplePropertyGraphStore()
+    graph.upsert_nodes([EntityNode(name=name) for name in ("a", "a_R", "b", "R_b")])
+    for source, target, since in (("a", "R_b", 1), ("a_R", "b", 2)):
+        graph.upsert_relations(
+            [Relation(label="R", source_id=source, target_id=target, properties={"since": since})]
+        )
+    with as_store(graph) as store:
+        # The store itself keeps one of them only.
+        assert [(fact.entity, fact.value) for fact in store.search(property="since")] == [
+            ("a_R r b", "2")
+        ]
+        assert ("a", "R", "R_b") in facts(store)
 
 
 def test_internal_keys_are_no_facts(property_graph: SimplePropertyGraphStore) -> None:

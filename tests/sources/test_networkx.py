@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,22 @@ import pytest
 from source_contract import SourceContract
 from source_world import Relation, World, camel, snake
 
+from kblam.errors import FactError
 from kblam.knowledge import KnowledgeStore, SyncReport
 from kblam_integrations.sources import NetworkxSource, as_store
+
+
+class Money:
+    """A value whose ``repr`` does not show what it says."""
+
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
+
+    def __str__(self) -> str:
+        return f"{self.amount} EUR"
+
+    def __repr__(self) -> str:
+        return "<Money>"
 
 
 def facts(store: KnowledgeStore) -> set[tuple[str, str, str]]:
@@ -137,6 +153,61 @@ def test_nodes_that_are_no_texts() -> None:
         }
 
 
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        (np.datetime64("2020-01-02T03:04:05", "ns"), ["2020-01-02T03:04:05"]),
+        (np.datetime64("2020-01-02T03:04:05.123456789"), ["2020-01-02T03:04:05.123456789"]),
+        (np.datetime64("12020-01-02"), ["12020-01-02"]),
+        (np.array(["2020-01-02", "NaT"], "M8[ns]"), ["2020-01-02T00:00:00"]),
+        (np.array("2020-01-02", "M8[D]"), ["2020-01-02"]),
+        (np.timedelta64(90_000_000_000, "ns"), ["1 minute 30 seconds"]),
+        (np.timedelta64(-1, "D").astype("m8[ns]"), ["-1 day"]),
+        (np.timedelta64(14, "M"), ["1 year 2 months"]),
+        (np.timedelta64(3), ["3"]),
+        (timedelta(seconds=-90), ["-1 minute -30 seconds"]),
+        (Decimal("1.50"), ["1.50"]),
+    ],
+)
+def test_numbers_and_times_of_every_kind(value: Any, texts: list[str]) -> None:
+    assert [fact.value for fact in as_store(with_value(value))] == texts
+
+
+def with_value(value: Any) -> nx.DiGraph:
+    graph = nx.DiGraph()
+    graph.add_node("Ann", value=value)
+    return graph
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, " ", b"ab", bytearray(b"ab"), memoryview(b"ab"), np.bytes_(b"ab")),
+        *(float("nan"), float("-inf"), Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity")),
+        *(np.float32("nan"), np.datetime64("NaT"), np.timedelta64("NaT", "ns")),
+        *((i for i in range(2)), len, lambda: 1, "a".join, Money, object(), iter([])),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_says_nothing_is_no_fact(value: Any) -> None:
+    assert len(as_store(with_value(value))) == 0
+    assert len(as_store(with_value([value]))) == 0
+
+
+def test_what_is_no_text_is_named() -> None:
+    graph = with_value("x\x00y")
+    with pytest.raises(FactError, match=r"The property 'value' of 'Ann'.*Remove it first"):
+        as_store(graph)
+
+
+def test_only_an_attribute_called_name_names() -> None:
+    graph = nx.DiGraph()
+    graph.add_node("Ann")
+    graph.nodes["Ann"][None] = "nobody"
+    with as_store(graph) as store:
+        assert facts(store) == {("Ann", "None", "nobody")}
+
+
 def test_vectors_are_no_facts() -> None:
     graph = nx.DiGraph()
     graph.add_node("Ann", embedding=[0.1, 0.2], text_vector=(1.0,), x=[0.5] * 32, at=[48.4, 9.9])
@@ -151,6 +222,32 @@ def test_a_changed_graph_is_picked_up() -> None:
         assert not store.refresh()
         graph.edges["a", "b"]["relation"] = "before"
         assert store.refresh() == SyncReport(added=1, removed=1)
+
+
+def test_a_change_is_picked_up_wherever_it_is() -> None:
+    graph = nx.DiGraph()
+    price = Money(1)
+    graph.add_node("Ann", codes=np.array([f"x{i}" for i in range(2000)]), price=price)
+    graph.add_edge("Ann", "Bo", relation="owes", terms={"sum": [price]})
+    with as_store(graph) as store:
+        assert not store.refresh()
+        graph.nodes["Ann"]["codes"][1000] = "changed"
+        assert store.refresh() == SyncReport(added=1, removed=1)
+        price.amount = 2
+        assert store.refresh() == SyncReport(added=2, removed=2)
+        # Only of a text is it the name.
+        graph.nodes["Bo"]["name"] = 1.5
+        assert store.refresh() == SyncReport(added=1)
+        graph.nodes["Bo"]["name"] = "1.5"
+        assert store.refresh() == SyncReport(added=2, removed=3)
+
+
+def test_an_attribute_that_holds_itself_is_named() -> None:
+    graph = nx.DiGraph()
+    graph.add_node("Ann", friends=["Bo"])
+    graph.nodes["Ann"]["friends"].append(graph.nodes["Ann"])
+    with pytest.raises(FactError, match=r"'friends' holds lists or mappings.*may hold itself"):
+        as_store(graph)
 
 
 def test_langchains_entity_graph_is_unwrapped() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rdflib import RDFS, ConjunctiveGraph, Dataset, Graph, Literal, Namespace, URIRef
 from rdflib.namespace import FOAF
 
-from kblam.errors import StoreError
+from kblam.errors import FactError, SourceError, StoreError
 from kblam.knowledge import SyncReport, VersionedSource
 from kblam_integrations.sources import RdfFileSource, RdfSource, as_store
 
@@ -225,6 +228,16 @@ def test_a_changed_file_is_picked_up(tmp_path: Path) -> None:
         assert store.refresh() == SyncReport(added=2, removed=1)
 
 
+def test_a_change_of_equal_size_and_time_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "graph.ttl"
+    path.write_text(PREFIXES + 'ex:Aurora ex:launchCode "QX-7719" .')
+    before = path.stat()
+    with as_store(path) as store:
+        path.write_text(PREFIXES + 'ex:Aurora ex:launchCode "ZT-0042" .')
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert store.refresh() == SyncReport(added=1, removed=1)
+
+
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "graph.ttl"
     path.write_text("this is no turtle")
@@ -232,3 +245,75 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         as_store(path)
     with pytest.raises(StoreError, match=r"There is no file .*none\.ttl"):
         RdfFileSource(tmp_path / "none.ttl")
+
+
+ELSEWHERE = "file:///etc/context.json"
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        ELSEWHERE,
+        [{"p": "http://example.org/p"}, ELSEWHERE],
+        [[ELSEWHERE]],
+        {"@import": ELSEWHERE},
+        {"p": {"@id": "http://example.org/p", "@context": ELSEWHERE}},
+        {"p": {"@id": "http://example.org/p", "@context": [{"@import": ELSEWHERE}]}},
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_context_elsewhere_is_not_fetched(tmp_path: Path, context: Any, nested: bool) -> None:
+    node: Any = {"@context": context, "@id": "http://example.org/a", "p": {"p": "v"}}
+    path = tmp_path / "graph.jsonld"
+    path.write_text(json.dumps([{"@graph": [node]}] if nested else node))
+    with pytest.raises(SourceError, match=r"its own context, got .*etc/context.json.*rdflib"):
+        as_store(path)
+
+
+def test_a_context_of_its_own_may_be_anywhere(tmp_path: Path) -> None:
+    inner = {"@context": {"q": "http://example.org/q"}, "q": "w"}
+    path = tmp_path / "graph.jsonld"
+    node = {"@context": [None, {"p": "http://example.org/p"}], "@id": "#a", "p": ["v", inner]}
+    path.write_text(json.dumps([node]))
+    (about,) = {triple.metadata["subject"] for triple in RdfFileSource(path).triples()}
+    assert about == f"{path.as_uri()}#a"
+    assert {(t.property, t.value) for t in RdfFileSource(path).triples()} == {
+        ("p", "v"),
+        ("p q", "w"),
+    }
+
+
+XML = """<?xml version="1.0"?><!DOCTYPE r [<!ENTITY ex "http://example.org/">{}]>
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:ex="http://example.org/">
+<rdf:Description rdf:about="&ex;a"><ex:motto>{}</ex:motto></rdf:Description></rdf:RDF>"""
+
+
+def test_entities_are_read_and_do_not_grow_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "graph.rdf"
+    path.write_text(XML.format('<!ENTITY go "Go far">', "&go; &go;"))
+    with as_store(path) as store:
+        assert [fact.value for fact in store] == ["Go far Go far"]
+    bomb = '<!ENTITY a0 "lol">' + "".join(
+        f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 7)
+    )
+    path.write_text(XML.format(bomb, "&a6;"))  # 3 MB, at which expat does not mind
+    with pytest.raises(SourceError, match=r"at most 100,000 characters of text.*entities grow"):
+        as_store(path)
+
+
+def test_what_is_no_number_is_no_fact() -> None:
+    text = 'ex:a ex:x "NaN"^^xsd:double, "INF"^^xsd:float, "-INF"^^xsd:double, 1.5e0, "INF" .'
+    assert read(text) == {("a", "x", "1.5"), ("a", "x", "INF")}
+
+
+def test_lists_in_lists_are_values_one_by_one() -> None:
+    assert read('ex:a ex:l ( () ( "x" ( "y" ) ) "z" [ ex:q "w" ] ) .') == {
+        *(("a", "l", "x"), ("a", "l", "y"), ("a", "l", "z"), ("a", "l q", "w")),
+    }
+
+
+def test_what_is_no_text_is_named_and_escaped_it_is_one() -> None:
+    assert read('<http://example.org/a%00b> ex:p "v" .') == {("a%00b", "p", "v")}
+    statement = r"\(http://example.org/a, http://example.org/p, 'x\\x00y'\).*Remove it first"
+    with pytest.raises(FactError, match=statement):
+        read(r'ex:a ex:p "ok", "x\u0000y" .')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import traceback
@@ -249,6 +250,23 @@ def test_types_in_sqlite(engine: sa.Engine) -> None:
     assert facts(SqlSource(engine, table, entity="name")) == expected
 
 
+def test_decimals_in_sqlite_keep_every_digit(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "CREATE TABLE accounts (name TEXT, number NUMERIC(18, 0), sum DECIMAL(20, 2));"
+            "INSERT INTO accounts VALUES ('a', 123456789012345678, 9007199254740993);"
+            "INSERT INTO accounts VALUES ('b', -1, 6.8), ('c', 'unknown', -9007199254740993);"
+        )
+    assert facts(SqlSource(f"sqlite:///{file}", "accounts", entity="name")) == {
+        ("a", "number", "123456789012345678"),
+        ("a", "sum", "9007199254740993.00"),
+        ("b", "number", "-1"),
+        ("b", "sum", "6.80"),
+        ("c", "number", "unknown"),
+        ("c", "sum", "-9007199254740993.00"),
+    }
+
+
 POSTGRES_TYPES = {
     "price": ("numeric(12,4)", "'6.8000'", {"6.8000"}),
     "huge": (
@@ -400,6 +418,14 @@ def test_the_state_of_sqlite_follows_commits(engine: sa.Engine) -> None:
                 run(engine, f"UPDATE companies SET name = '{mode}' WHERE id = 1")
                 assert store.refresh()
                 assert [fact.entity for fact in store] == [mode]
+
+
+def test_a_change_of_equal_size_and_time_is_seen_in_sqlite(engine: sa.Engine, file: Path) -> None:
+    before = file.stat()
+    with as_store(SqlSource(engine, "companies", entity="name")) as store:
+        run(engine, "UPDATE companies SET founded = 1969 WHERE id = 1")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert store.refresh() == SyncReport(added=1, removed=1)
 
 
 def test_the_columns_may_change(engine: sa.Engine) -> None:

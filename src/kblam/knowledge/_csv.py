@@ -80,6 +80,14 @@ class CsvSource(FileSource):
                 for row in reader:
                     yield from self._facts(row, columns, f"{self.path}, line {reader.line_num}")
             except csv.Error as error:
+                limit = csv.field_size_limit()
+                if f"field limit ({limit})" in str(error):
+                    raise FactError(
+                        f"{self.path}, line {reader.line_num + 1}: expected cells of at most "
+                        f"{limit:,} characters, Python's limit, got a longer one. See whether a "
+                        "quotation mark is missing before it; if it is meant, raise the limit "
+                        "with csv.field_size_limit(...), which holds for the whole process."
+                    ) from error
                 raise FactError(
                     f"{self.path}, line {reader.line_num + 1}: expected cells separated by "
                     f"{self._delimiter!r}, quoted as in RFC 4180, got what cannot be read as "

@@ -10,7 +10,7 @@ from typing import IO, Any
 from kblam.errors import FactError, SourceError
 from kblam.knowledge.triple import Triple, as_triple
 
-__all__ = ["PARTS", "FileSource", "located", "reading"]
+__all__ = ["PARTS", "FileSource", "located", "reading", "written"]
 
 PARTS = ("entity", "property", "value")
 
@@ -31,20 +31,31 @@ class FileSource:
         return None
 
     def state(self) -> Hashable:
-        """Return the file's time of writing and size (one look at the folder).
+        """Return what changes when the file is written (one look at the folder).
 
         Raises:
             SourceError: The file is gone.
         """
         with reading(self.path):
-            status = self.path.stat()
-        return (status.st_mtime_ns, status.st_size, status.st_ino)
+            return written(self.path)
 
     def open(self) -> IO[str]:
         """Open it as text."""
         # utf-8-sig takes UTF-8 with and without a mark at its beginning. csv wants line ends
         # as they are, json does not mind.
         return self.path.open(encoding="utf-8-sig", newline="")
+
+
+def written(path: Path) -> Hashable:
+    """Return what changes when a file is written.
+
+    Raises:
+        OSError: It is gone, or may not be looked at.
+    """
+    status = path.stat()
+    # Programs that copy set the time of writing to that of the original, but none can set the
+    # time of the last change.
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
 
 @contextmanager

@@ -23,15 +23,16 @@ def literal_text(value: Any) -> str | None:
         value: A value of any kind.
 
     Returns:
-        The text; "" for NaN and pandas' NaT, which say nothing; None for what is none of these.
+        The text; "" for NaN, infinity and pandas' NaT, which say nothing; None for what is none of
+        these.
     """
     # Lengths of time are integers to numpy, but say no number without their unit.
     if isinstance(value, (np.bool_, np.integer, np.floating)) and value.dtype.kind != "m":
         value = value.item()
     if isinstance(value, Decimal):
-        return "" if value.is_nan() else f"{value:f}"
+        return f"{value:f}" if value.is_finite() else ""
     if isinstance(value, (bool, int, float)):
-        return "" if isinstance(value, float) and math.isnan(value) else json.dumps(value)
+        return "" if isinstance(value, float) and not math.isfinite(value) else json.dumps(value)
     if isinstance(value, datetime):
         # NaT is a datetime that, as NaN, does not equal itself.
         return value.isoformat(sep=" ") if value == value else ""

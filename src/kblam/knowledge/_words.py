@@ -49,7 +49,8 @@ def local_name(iri: str) -> str:
         if separator in body:
             body = body.rsplit(separator, 1)[-1]
             break
-    return unquote(body).strip() or iri
+    # NUL is no text: it stays encoded.
+    return unquote(body.replace("%00", "%2500")).strip() or iri
 
 
 @lru_cache(maxsize=8192)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kblam.knowledge import verbalise
+from kblam_integrations.sources._durations import duration_words
 from kblam_integrations.sources._graph_facts import SOURCE, called, own_properties
-from kblam_integrations.sources._values import duration_words, text_of
+from kblam_integrations.sources._values import text_of
 
 __all__ = ["Node", "Relation", "plain"]
 

@@ -91,8 +91,10 @@ def called(properties: Mapping[Any, Any], names: Sequence[str]) -> tuple[str, st
     """
     keys = {str(key).casefold(): key for key in reversed(list(properties))}
     for wanted in names:
-        key = keys.get(wanted.casefold())
-        value = properties.get(key)
+        if wanted.casefold() not in keys:
+            continue
+        key = keys[wanted.casefold()]
+        value = properties[key]
         if isinstance(value, (str, int)) and (text := text_of(value)):
             return str(key), text
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from kblam.errors import SourceError
+from kblam.errors import FactError, SourceError
 from kblam.knowledge import Triple
 from kblam_integrations.sources._rdf_index import Index
 from kblam_integrations.sources._rdf_terms import Quad, Term, is_blank
@@ -27,6 +27,7 @@ def facts(quads: Iterable[Quad], languages: Sequence[str]) -> Iterator[Triple]:
         languages: The preferred languages, the best first; text without one always counts.
 
     Raises:
+        FactError: A statement holds what is no text; the message names it.
         SourceError: Blank nodes hang on each other in so many ways that there is no end to it.
     """
     index = Index(quads, tuple(language.split("-")[0].lower() for language in languages))
@@ -52,7 +53,14 @@ def _facts(
         for item in index.items(value):
             text = index.value(predicate, item)
             if text:
-                yield Triple(name, words, text, metadata=_origin(above[0], predicate, item, graphs))
+                origin = _origin(above[0], predicate, item, graphs)
+                try:
+                    triple = Triple(name, words, text, metadata=origin)
+                except FactError as error:
+                    raise FactError(
+                        f"The statement ({node}, {predicate}, {text!r:.100}): {error}"
+                    ) from error
+                yield triple
             if not isinstance(item, str) or item in above or len(above) > _DEEPEST:
                 continue
             # A measure is told by its amount and unit, and may have more to it: an error, say.

@@ -39,6 +39,8 @@ _FIRST, _REST, _NIL = f"{RDF}first", f"{RDF}rest", f"{RDF}nil"
 _REIFIES = f"{RDF}reifies"
 _REIFIED = (f"{RDF}subject", f"{RDF}predicate", f"{RDF}object")
 _SPOKEN_OF = frozenset({f"{RDF}type", _REIFIES, *_REIFIED})
+_FLOATS = frozenset({f"{XSD}double", f"{XSD}float"})
+_NO_NUMBERS = frozenset({"nan", "inf"})  # without sign, as rdflib and others write them
 _BOOLEANS = {"1": "true", "0": "false"}
 # Statements about statements about statements: deeper ones have no readable name.
 _DEEPEST = 4
@@ -148,18 +150,24 @@ class Index:
             yield predicate, value, found
 
     def items(self, value: Term) -> Iterator[Term]:
-        """Yield the items of an RDF list, or the term itself if it is none."""
+        """Yield the items of an RDF list and of lists in it, or the term itself if it is none."""
         first, rest = self._cells[_FIRST], self._cells[_REST]
         if not isinstance(value, str) or (value != _NIL and value not in first):
             yield value
             return
-        seen: set[str] = set()  # a malformed list may lead back into itself
-        cell: Term | None = value
-        while isinstance(cell, str) and cell != _NIL and cell not in seen:
-            seen.add(cell)
-            if cell in first:
-                yield first[cell]
-            cell = rest.get(cell)
+        seen = {_NIL}  # a malformed list may lead back into itself
+        left: list[Term] = [value]
+        while left:
+            term = left.pop()
+            if not isinstance(term, str) or not (term in first or term in rest or term == _NIL):
+                yield term
+            elif term not in seen:
+                seen.add(term)
+                tail = rest.get(term)
+                if isinstance(tail, str) and (tail in first or tail in rest):
+                    left.append(tail)
+                if term in first:
+                    left.append(first[term])
 
     def _note(self, node: str, predicate: str, value: Term) -> None:
         """Remember a statement beside the others."""
@@ -189,6 +197,8 @@ class Index:
         text, datatype = literal.text.strip(), literal.datatype
         if datatype is None or not text:
             return text
+        if datatype in _FLOATS and text.lstrip("+-").casefold() in _NO_NUMBERS:
+            return ""
         if datatype == f"{XSD}boolean":
             return _BOOLEANS.get(text, text)
         is_unit = datatype in self._symbols or datatype.startswith(UNIT_NAMESPACES)

@@ -249,9 +249,13 @@ def _readable(column: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
         # As it is stored: SQLite keeps whatever was put in, "about 1900" in a date too.
         stored: ColumnElement[Any] = column
         if isinstance(kind, Numeric) and kind.asdecimal and kind.scale is not None:
-            # Only zeros at the end it does not keep.
-            number = func.typeof(column).in_(("integer", "real"))
-            stored = case((number, func.printf(f"%.{kind.scale}f", column)), else_=column)
+            # Only zeros at the end it does not keep. Whole numbers have more digits than printf.
+            zeros = "." + "0" * kind.scale if kind.scale > 0 else ""
+            stored = case(
+                (func.typeof(column) == "integer", cast(column, String()).concat(zeros)),
+                (func.typeof(column) == "real", func.printf(f"%.{kind.scale}f", column)),
+                else_=column,
+            )
         return type_coerce(stored, NullType())
     if dialect == "postgresql" and isinstance(kind, (Date, DateTime, Interval, INTERVAL)):
         # Python has no date before the year 1, no infinity and no months in a length of time.

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from kblam.errors import FactError
 from kblam.knowledge import Triple, literal_text, verbalise
+from kblam_integrations.sources._durations import duration_words
+from kblam_integrations.sources._numpy_values import as_python
 
-__all__ = ["duration_words", "is_embedding", "text_of", "value_facts"]
+__all__ = ["fingerprint", "is_embedding", "text_of", "value_facts"]
 
 # A list of at least so many numbers with a fraction is a vector; a shorter one may be a place,
 # a range or prices.
 _SHORTEST_EMBEDDING = 32
+# What cannot change unseen, and differs where its text does.
+_AS_THEY_ARE = frozenset({bool, int, str, type(None)})
+_BYTES = (bytes, bytearray, memoryview)
+# How Python shows what has no text of its own.
+_ADDRESS = re.compile(r"^<.* at 0x[0-9a-fA-F]+.*>$", re.DOTALL)
 
 
 def value_facts(
@@ -20,49 +30,94 @@ def value_facts(
 ) -> Iterator[Triple]:
     """Yield one triple per value: lists have several, mappings have named ones.
 
-    What says nothing yields nothing: None, "", NaN, bytes, an embedding, a nameless entity.
+    What says nothing yields nothing: None, "", NaN, infinity, bytes, functions and what else has
+    no text of its own, an embedding, a nameless entity.
+
+    Raises:
+        FactError: The value refers to itself, holds others deeper than can be read, or is no
+            text; the message names the property.
     """
-    if hasattr(value, "tolist"):  # numpy's arrays and numbers
-        value = value.tolist()
+    for words, text in _read(name, value):
+        if words.strip() and entity.strip():
+            try:
+                triple = Triple(entity, words, text, metadata=metadata)
+            except FactError as error:
+                raise FactError(f"The property {words!r} of {entity!r:.100}: {error}") from error
+            yield triple
+
+
+def fingerprint(properties: Mapping[Any, Any]) -> int:
+    """Return a hash of what facts are made of, which an object's ``repr`` may not show.
+
+    Raises:
+        FactError: As for :func:`value_facts`.
+    """
+    read = [
+        (
+            key if isinstance(key, str) else str(key),
+            type(item),  # only some types give a node its name
+            item if type(item) in _AS_THEY_ARE else tuple(_read(str(key), item)),
+        )
+        for key, item in properties.items()
+    ]
+    return hash(tuple(read))
+
+
+def _read(name: str, value: Any) -> list[tuple[str, str]]:
+    """Return the name in words and the text of each value that says something."""
+    try:
+        return list(_texts(name, value))
+    except RecursionError as error:
+        raise FactError(
+            f"The property {name!r} holds lists or mappings within each other, deeper than can be "
+            "read; it may hold itself. Make it flatter."
+        ) from error
+
+
+def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, _BYTES):  # of which one has tolist as well
+        return
+    if hasattr(value, "tolist"):
+        value = as_python(value)
     if isinstance(value, Mapping):
         for key, item in value.items():
-            words = f"{verbalise(name)} {verbalise(str(key))}"
-            yield from value_facts(entity, words, item, metadata)
+            yield from _texts(f"{verbalise(name)} {verbalise(str(key))}", item)
     elif isinstance(value, (list, tuple, set, frozenset)):
         if not is_embedding(name, value):
             for item in _ordered(value):
-                yield from value_facts(entity, name, item, metadata)
-    else:
-        text = text_of(value)
-        if text and name.strip() and entity.strip():
-            yield Triple(entity, name, text, metadata=metadata)
+                yield from _texts(name, item)
+    elif text := text_of(value):
+        yield name, text
 
 
 def text_of(value: Any) -> str:
     """Return one value as text, "" for what says nothing."""
-    if value is None or isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, str):
+        return value.strip()
+    if value is None or isinstance(value, _BYTES):
         return ""
-    if isinstance(value, datetime):
-        # Of graphs; SQL's moments have a space, see there.
-        return value.isoformat()
+    if (literal := literal_text(value)) is not None:
+        # Of graphs a moment has a T; SQL's have a space, see there.
+        return value.isoformat() if literal and isinstance(value, datetime) else literal
+    if _is_missing(value):
+        return ""
     if isinstance(value, timedelta):
-        seconds = value.seconds + value.microseconds / 1e6
-        return duration_words(days=value.days, seconds=seconds)
-    text = literal_text(value)
-    return str(value).strip() if text is None else text
+        sign, length = (-1, -value) if value < timedelta(0) else (1, value)
+        seconds = length.seconds + length.microseconds / 1e6
+        return duration_words(days=sign * length.days, seconds=sign * seconds)
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return ""
+    text = str(value).strip()
+    # An address in memory is another one in every process.
+    return "" if _ADDRESS.search(text) else text
 
 
-def duration_words(*, months: int = 0, days: int = 0, seconds: float = 0) -> str:
-    """Return a length of time in words, such as ``1 year 2 months 3 hours``."""
-    parts = [
-        *zip(_split(months, 12), ("year", "month"), strict=True),
-        (days, "day"),
-        *zip(_split(seconds, 3600), ("hour", ""), strict=True),
-    ]
-    rest = parts.pop()[0]
-    parts += zip(_split(rest, 60), ("minute", "second"), strict=True)
-    words = [f"{n:.9g} {unit}{'' if abs(n) == 1 else 's'}" for n, unit in parts if n]
-    return " ".join(words) or "0 seconds"
+def _is_missing(value: Any) -> bool:
+    """Tell whether a value stands for a missing one, as pandas' NA."""
+    try:
+        return bool(value != value)
+    except TypeError:  # NA does not say whether it is itself
+        return True
 
 
 def is_embedding(name: str, value: Any) -> bool:
@@ -78,10 +133,3 @@ def is_embedding(name: str, value: Any) -> bool:
 def _ordered(items: list[Any] | tuple[Any, ...] | set[Any] | frozenset[Any]) -> list[Any]:
     # A set comes in another order in every process.
     return sorted(items, key=repr) if isinstance(items, (set, frozenset)) else list(items)
-
-
-def _split(amount: float, size: int) -> tuple[float, float]:
-    """Split an amount into whole larger units and the rest, both with its sign."""
-    sign = -1 if amount < 0 else 1
-    whole, rest = divmod(abs(amount), size)
-    return sign * whole, sign * rest

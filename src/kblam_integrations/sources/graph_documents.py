@@ -9,7 +9,7 @@ from kblam.errors import FactError
 from kblam.knowledge import Triple
 from kblam_integrations.sources._graph_facts import called, edge_facts, node_facts
 from kblam_integrations.sources._moments import one_moment, undisturbed
-from kblam_integrations.sources._values import text_of
+from kblam_integrations.sources._values import fingerprint, text_of
 
 __all__ = ["GraphDocumentSource", "source_of"]
 
@@ -50,7 +50,8 @@ class GraphDocumentSource:
         """Read every fact, document by document.
 
         Raises:
-            FactError: Something that is no graph document was added to the list.
+            FactError: Something that is no graph document was added to the list, or a property
+                refers to itself.
             StoreError: The documents changed during every one of several tries.
         """
         return iter(one_moment(self._facts, self.state))
@@ -63,8 +64,15 @@ class GraphDocumentSource:
         )
 
     def state(self) -> Hashable:
-        """Return a hash of all documents (about 10 ms for 1,000 nodes)."""
-        return hash(repr(undisturbed(self._checked)))
+        """Return a hash of what the facts of all documents are made of.
+
+        It costs about 10 ms for 1,000 nodes.
+
+        Raises:
+            FactError: As for :meth:`triples`.
+            StoreError: The documents changed during every one of several tries.
+        """
+        return undisturbed(lambda: hash(tuple(map(_hash, self._checked()))))
 
     def _checked(self) -> list[Any]:
         documents = list(self._documents)
@@ -89,6 +97,23 @@ class GraphDocumentSource:
             Triple(*content, metadata={key: _one_or_all(values) for key, values in own.items()})
             for content, own in origins.items()
         ]
+
+
+def _hash(document: Any) -> int:
+    nodes = [_node_state(node) for node in document.nodes]
+    edges = [
+        (
+            *(_node_state(node) for node in (edge.source, edge.target)),
+            str(edge.type),
+            fingerprint(edge.properties),
+        )
+        for edge in document.relationships
+    ]
+    return hash((tuple(nodes), tuple(edges), tuple(_origin(document).items())))
+
+
+def _node_state(node: Any) -> Hashable:
+    return (node.id, text_of(node.id), str(node.type), fingerprint(node.properties))
 
 
 def _document_facts(document: Any) -> Iterator[Triple]:

@@ -11,7 +11,7 @@ from kblam.knowledge import Triple
 from kblam_integrations.sources._graph_facts import called, edge_facts, node_facts
 from kblam_integrations.sources._held import held
 from kblam_integrations.sources._moments import one_moment, undisturbed
-from kblam_integrations.sources._values import text_of
+from kblam_integrations.sources._values import fingerprint, text_of
 
 __all__ = ["NetworkxSource", "source_of"]
 
@@ -85,8 +85,25 @@ class NetworkxSource:
         return named + both * len(graph.edges) + sum(len(e[3]) for e in graph.edges) - unnamed
 
     def state(self) -> Hashable:
-        """Return a hash of all nodes and edges."""
-        return hash(repr(undisturbed(self._copy)))
+        """Return a hash of what the facts of all nodes and edges are made of.
+
+        Raises:
+            FactError: An attribute refers to itself, or holds others deeper than can be read.
+            StoreError: The graph changed during every one of several tries.
+        """
+        return undisturbed(self._hash)
+
+    def _hash(self) -> int:
+        graph = self._copy()
+        nodes = [
+            (node, text_of(node), str(node), fingerprint(attributes))
+            for node, attributes in graph.nodes
+        ]
+        edges = [
+            (one, two, key if isinstance(key, str) else None, fingerprint(attributes))
+            for one, two, key, attributes in graph.edges
+        ]
+        return hash((tuple(nodes), tuple(edges)))
 
     def _copy(self) -> _Graph:
         graph = self._graph

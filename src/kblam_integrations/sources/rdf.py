@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import rdflib
-from rdflib import BNode, Dataset, Graph, URIRef
+from rdflib import BNode, Graph, URIRef
 from rdflib.graph import DATASET_DEFAULT_GRAPH_ID, ConjunctiveGraph
 from rdflib.term import Node
 
 from kblam.errors import StoreError, require
 from kblam.knowledge import Triple, TripleSource
+from kblam.knowledge._files import written
 from kblam_integrations.sources._moments import undisturbed
 from kblam_integrations.sources._rdf_facts import facts
+from kblam_integrations.sources._rdf_files import parsed
 from kblam_integrations.sources._rdf_terms import Literal, Quad, Term
 
 __all__ = ["RDF_SUFFIXES", "RdfFileSource", "RdfSource", "source_of"]
@@ -92,6 +93,9 @@ class RdfSource:
 class RdfFileSource:
     """A file of RDF, re-read only when it has been written.
 
+    Nothing else is read: a context of JSON-LD that has to be fetched is refused, so that a file
+    of others cannot reach addresses and files of yours.
+
     Args:
         path: Its suffix tells the format: .ttl, .nt, .n3, .nq, .trig, .rdf, .owl or .jsonld.
         languages: As for :class:`RdfSource`.
@@ -110,16 +114,11 @@ class RdfFileSource:
         """Parse the file and read every triple that states a fact.
 
         Raises:
-            StoreError: The file is not what its suffix says.
+            SourceError: It has other files or addresses read, as a JSON-LD file by its context,
+                or its entities grow without end.
+            StoreError: It is not what its suffix says.
         """
-        dataset = Dataset()
-        try:
-            with warnings.catch_warnings():
-                # rdflib's own parsers use what rdflib has deprecated.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                dataset.parse(self.path, format=RDF_SUFFIXES[self.path.suffix.lower()])
-        except Exception as error:  # each of rdflib's parsers raises errors of its own
-            raise StoreError(f"{self.path} could not be read as RDF: {error}") from error
+        dataset = parsed(self.path, RDF_SUFFIXES[self.path.suffix.lower()])
         yield from RdfSource(dataset, languages=self._languages).triples()
 
     def count(self) -> int | None:
@@ -127,9 +126,8 @@ class RdfFileSource:
         return None
 
     def state(self) -> Hashable:
-        """Return the file's time of writing and size (one look at the folder)."""
-        status = self.path.stat()
-        return (status.st_mtime_ns, status.st_size, status.st_ino)
+        """Return what changes when the file is written (one look at the folder)."""
+        return written(self.path)
 
 
 def _quads(graph: Graph) -> Iterator[Quad]:

@@ -14,6 +14,7 @@ from kblam_integrations.sources._graph_facts import (
     source_metadata,
 )
 from kblam_integrations.sources._moments import one_moment, undisturbed
+from kblam_integrations.sources._values import fingerprint
 
 if TYPE_CHECKING:
     from llama_index.core.graph_stores import SimplePropertyGraphStore
@@ -69,7 +70,12 @@ class SimplePropertyGraphSource:
         return len(graph.triplets) + sum(len(node.properties) for node in graph.nodes.values())
 
     def state(self) -> Hashable:
-        """Return a hash of all nodes and relations."""
+        """Return a hash of what the facts of all nodes and relations are made of.
+
+        Raises:
+            FactError: A property refers to itself, or holds others deeper than can be read.
+            StoreError: The graph changed during every one of several tries.
+        """
         return undisturbed(self._hash)
 
     def _graph(self) -> _Graph:
@@ -80,10 +86,12 @@ class SimplePropertyGraphSource:
     def _hash(self) -> int:
         graph = self._graph()
         nodes = tuple(
-            (key, _name(node), node.label, repr(node.properties))
+            (key, _name(node), node.label, fingerprint(node.properties))
             for key, node in graph.nodes.items()
         )
-        relations = tuple((key, repr(edge.properties)) for key, edge in graph.relations.items())
+        relations = tuple(
+            (key, edge.label, fingerprint(edge.properties)) for key, edge in graph.relations.items()
+        )
         return hash((nodes, relations, frozenset(graph.triplets)))
 
     def _facts(self) -> Iterator[Triple]:
@@ -102,7 +110,11 @@ def _edges(graph: _Graph) -> Iterator[tuple[str, Relation | str, str]]:
         subject, target = graph.nodes.get(subject_id), graph.nodes.get(target_id)
         if _is_chunk(subject) or _is_chunk(target):
             continue
-        relation = graph.relations.get(f"{subject_id}_{label}_{target_id}", label)
+        relation: Relation | str = label
+        found = graph.relations.get(f"{subject_id}_{label}_{target_id}")
+        # Other ends may make the same key: a, R, R_b and a_R, R, b.
+        if found is not None and (found.source_id, found.target_id) == (subject_id, target_id):
+            relation = found
         # The store's delete() may leave a relation whose ends are gone: their ids, which
         # are names, are what is left of them.
         yield _name(subject) or subject_id, relation, _name(target) or target_id

@@ -26,6 +26,7 @@ from kblam.errors import (
     UnsupportedSourceError,
 )
 from kblam.knowledge import Triple
+from kblam.knowledge._files import written
 from kblam_integrations.sources._sql_connection import (
     address,
     database_file,
@@ -209,13 +210,12 @@ class SqlSource:
         )
 
 
-def _written(file: Path) -> tuple[int, int, int] | None:
-    """Return when a file was written, None where there is none."""
+def _written(file: Path) -> Hashable:
+    """Return what changes when a file is written, None where there is none."""
     try:
-        status = file.stat()
+        return written(file)
     except FileNotFoundError:
         return None
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _check(

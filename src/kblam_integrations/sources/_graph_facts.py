@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from kblam.errors import FactError
 from kblam.knowledge import Triple, verbalise
 from kblam_integrations.sources._values import text_of, value_facts
 
@@ -44,7 +45,7 @@ def node_facts(
     """
     for kind in types:
         if not kind.startswith("_") and kind.casefold() not in _NO_TYPES:
-            yield from value_facts(name, "type", kind, metadata)
+            yield from _told(name, "type", kind, metadata)
     yield from _property_facts(name, properties, metadata)
 
 
@@ -56,7 +57,7 @@ def edge_facts(
     metadata: Mapping[str, Any],
 ) -> Iterator[Triple]:
     """Yield (subject, label, target) and (``subject label target``, property, value)."""
-    yield from value_facts(subject, label, target, metadata)
+    yield from _told(subject, label, target, metadata)
     if subject and target and label.strip():
         statement = f"{subject} {verbalise(label)} {target}"
         yield from _property_facts(statement, properties, metadata)
@@ -100,9 +101,21 @@ def called(properties: Mapping[Any, Any], names: Sequence[str]) -> tuple[str, st
     return None
 
 
+def _told(entity: str, name: str, value: Any, metadata: Mapping[str, Any]) -> Iterator[Triple]:
+    """Yield the facts of a value, and name the place where it is none.
+
+    Raises:
+        FactError: It holds what is no text.
+    """
+    try:
+        yield from value_facts(entity, name, value, metadata)
+    except FactError as error:
+        raise FactError(f"The property {name!r} of {entity!r:.100}: {error}") from error
+
+
 def _property_facts(
     entity: str, properties: Mapping[Any, Any], metadata: Mapping[str, Any]
 ) -> Iterator[Triple]:
     for key, value in properties.items():
         if not str(key).startswith("_"):
-            yield from value_facts(entity, str(key), value, metadata)
+            yield from _told(entity, str(key), value, metadata)

@@ -35,15 +35,11 @@ def value_facts(
 
     Raises:
         FactError: The value refers to itself, holds others deeper than can be read, or is no
-            text; the message names the property.
+            text.
     """
     for words, text in _read(name, value):
         if words.strip() and entity.strip():
-            try:
-                triple = Triple(entity, words, text, metadata=metadata)
-            except FactError as error:
-                raise FactError(f"The property {words!r} of {entity!r:.100}: {error}") from error
-            yield triple
+            yield Triple(entity, words, text, metadata=metadata)
 
 
 def fingerprint(properties: Mapping[Any, Any]) -> int:

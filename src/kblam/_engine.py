@@ -18,7 +18,6 @@ from transformers import (
 
 from kblam import adapter as adapters
 from kblam._loading import load_base_model
-from kblam.config import DEFAULT_REFUSAL
 from kblam.decoder import AttachedDecoder, attach
 from kblam.decoder.constrain import GrammarTokenizer
 from kblam.decoder.spans import SpanTokens
@@ -149,11 +148,6 @@ class Engine:
             text = str(self.tokenizer.decode([token]))
             self._opens[token] = text[-1:].isspace() or text[-1:] in ("(", "[", '"', "“", "'")
         return self._opens[token]
-
-    @property
-    def refusal_opening(self) -> int | None:
-        """The first token of the refusal that adapters are trained to write."""
-        return next(iter(self.span_tokens(DEFAULT_REFUSAL).first), None)
 
     @property
     def grammar_tokenizer(self) -> GrammarTokenizer:

@@ -29,6 +29,10 @@ __all__ = ["AnswerMaker", "Timing"]
 # Without copying nothing says which fact was read but selection itself.
 _CITE_ABOVE = 0.5
 _VALUE = COPY_PARTS.index("value")
+# Where the refusal is estimated to be less likely and one fact is selected so clearly, a refusal
+# that the model writes is wrong.
+_HARDLY_REFUSED = 0.1
+_SURELY = 0.9
 # In figures, with or without commas between the thousands.
 _NUMBER = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
 
@@ -77,13 +81,18 @@ class AnswerMaker:
             prompt_tokens: Tokens of its prompt.
             timing: When it was made.
         """
-        now = time.perf_counter()
+        now, written = time.perf_counter(), len(ids)
         text, stopped = cut_at_stop(self._decode(ids), self._request.options.stop)
         refused = self.refuses(row) or (self._refuse is not None and writes_refusal(text))
+        told = self._surely_asked(row) if refused else None
         ended = stopped or (bool(ids) and ids[-1] in self._engine.end_tokens)
         reason: Literal["stop", "length", "refusal"] = "stop" if ended else "length"
         citations: tuple[Citation, ...] = ()
-        if refused:
+        if told is not None:
+            # A refusal by habit: what is asked for is there, and what the fact says is known.
+            refused, reason, ids = False, "stop", []
+            text, citations = told.fact.statement, (_of_statement(told),)
+        elif refused:
             text, reason = self._request.refusal.sentence, "refusal"
         else:
             citations = self._citations(row, ids, text)
@@ -93,7 +102,7 @@ class AnswerMaker:
             citations=tuple(_shifted(c, leading) for c in citations),
             refused=refused,
             finish_reason=reason,
-            usage=Usage(prompt_tokens, len(ids)),
+            usage=Usage(prompt_tokens, written),
             facts=self._ranked(row),
             kb_fingerprint=self._seen.fingerprint(row) if self._seen is not None else None,
             model_name=self._engine.name,
@@ -101,6 +110,15 @@ class AnswerMaker:
             time_to_first_token=(timing.first_token_at or now) - timing.started,
             attention=self._trace(ids) if self._request.trace and row == 0 else None,
         )
+
+    def _surely_asked(self, row: int) -> ScoredFact | None:
+        """The fact that a row's prompt asks for, where estimate and selection leave no doubt."""
+        if self._copy is None or self._refuse is None or self._refuse.probability is None:
+            return None
+        probability = self._refuse.probability
+        sure = float(probability[self._row_of(row, probability.shape[0])]) < _HARDLY_REFUSED
+        best = max(self._ranked(row), key=lambda ranked: ranked.score, default=None)
+        return best if sure and best and best.score > _SURELY and not self.refuses(row) else None
 
     def _row_of(self, row: int, total: int) -> int:
         return row * max(1, total // len(self._request.prompts))
@@ -176,6 +194,11 @@ class AnswerMaker:
 
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self._engine.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _of_statement(told: ScoredFact) -> Citation:
+    start = len(told.fact.lead)
+    return Citation(told.fact, told.score, start, start + len(told.fact.value_text))
 
 
 def _may_be_of(value: str, written: set[float]) -> bool:

@@ -195,7 +195,6 @@ class Generation:
                 tap,
                 self._request.refusal.threshold,
                 engine.end_tokens[0],
-                engine.refusal_opening,
             )
             processors.append(self._refuse)
         return processors

@@ -93,8 +93,7 @@ def test_where_nothing_is_named_and_the_estimate_sees_no_reason_the_base_replies
 @pytest.mark.parametrize(
     "prompt",
     [
-        QUESTION,
-        QUESTION.lower(),
+        "What is the phone number of the Ghent office?",
         "what is the phone number of the Ghent office?",
         [
             {"role": "user", "content": "Who leads Aurora?"},
@@ -109,6 +108,23 @@ def test_where_something_is_named_the_refusal_stands(
     with writing(copying):
         answer = copying.ask(prompt, ROOM)
     assert (answer.text, answer.refused) == (copying.refusal, True)
+
+
+@pytest.mark.parametrize("question", [QUESTION, QUESTION.lower()])
+def test_where_a_fact_surely_answers_it_is_told(
+    copying: KBLaM, writing: Refusing, question: str
+) -> None:
+    with writing(copying):
+        answer = copying.ask(question, ROOM, trace=True)
+    assert (answer.text, answer.refused) == ("The office of Project Heron is Ljubljana.", False)
+    (citation,) = answer.citations
+    assert answer.text[citation.start : citation.end] == citation.fact.value == "Ljubljana"
+    assert (answer.finish_reason, answer.attention.tokens) == ("stop", ())
+    with writing(copying):
+        assert "".join(copying.stream(question, ROOM)) == answer.text
+    # Without copying, every word is the model's.
+    with writing(copying):
+        assert copying.with_options(grounding="off").ask(question, ROOM).refused
 
 
 def test_a_stream_of_it_tells_nothing_of_the_refusal(

@@ -12,11 +12,6 @@ from kblam.decoder.tap import HiddenTap
 
 __all__ = ["RefusalProcessor", "refusal_features"]
 
-# Where the estimate and selection are as sure as that, a refusal that the model begins by itself
-# is a habit of words.
-_HARDLY = 0.1
-_SELECTED = 0.9
-
 
 def refusal_features(session: FactSession, last: Tensor | None = None) -> Tensor:
     """What selection and fact attention say about a prompt.
@@ -56,8 +51,6 @@ class RefusalProcessor(LogitsProcessor):
         tap: The last hidden states.
         threshold: Refuse above this probability.
         end_token: What a refused row is made to write.
-        opening: The first token of the refusal that the model was trained to write: none that is
-            surely answered begins with it. None lets all begin with it.
     """
 
     def __init__(
@@ -67,14 +60,12 @@ class RefusalProcessor(LogitsProcessor):
         tap: HiddenTap,
         threshold: float,
         end_token: int,
-        opening: int | None = None,
     ) -> None:
         self._session = session
         self._head = head
         self._tap = tap
         self._threshold = threshold
         self._end = end_token
-        self._opening = opening
         self.probability: Tensor | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -86,16 +77,6 @@ class RefusalProcessor(LogitsProcessor):
         logit = self._head(self._tap.last, refusal_features(self._session))
         self.probability = torch.sigmoid(logit)
         refused = self.probability > self._threshold
-        if self._opening is not None:
-            answered = (self.probability < _HARDLY) & ~refused & self._is_selected()
-            scores = scores.clone()
-            scores[answered, self._opening] = -torch.inf
         ended = torch.full_like(scores, -torch.inf)
         ended[:, self._end] = 0.0
         return torch.where(refused[:, None], ended, scores)
-
-    def _is_selected(self) -> Tensor:
-        """Whether one fact alone was selected, (B,)."""
-        selection = self._session.selection
-        assert selection is not None
-        return selection.log_prob[:, 0].exp() > _SELECTED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 
 __all__ = ["LINKS", "WORD", "AskedNames", "folded"]
 
@@ -30,6 +29,7 @@ _ROMAN = re.compile(r"(?=.)x{0,3}(ix|iv|v?i{0,3})")
 _BETWEEN = re.compile(r"[ \-./'\u2019]")
 _AFTER_INITIAL = re.compile(r"\. ?")
 _INITIAL = 2
+_AFTER_SUBJECT = frozenset(("is", "are", "was", "were", "has", "had", "s"))
 # Letters with a stroke or joined to another one, which Unicode does not take apart.
 _LETTERS = str.maketrans(
     {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h"}
@@ -106,23 +106,41 @@ def _is_number(word: str) -> bool:
 
 
 def _capitalised(text: str) -> Iterator[list[str]]:
-    """Runs of capitalised words and numbers, folded; a question's first word is in none."""
+    """Runs of capitalised words and numbers, folded.
+
+    A question's first word is in none, unless it is a subject's: "Nimrod Glacier is where?".
+    """
     found = list(WORD.finditer(text))
     if not any(match[0][0].islower() for match in found):
         return  # shouted
-    run: list[str] = []
-    for before, match in pairwise(found):
-        between = text[before.end() : match.start()]
-        joins = _BETWEEN.fullmatch(between) or (
-            len(before[0]) <= _INITIAL and _AFTER_INITIAL.fullmatch(between)
-        )
-        if run and not joins:
+    for run in _runs(text, found):
+        if run[0] is found[0] and not _tells_of(found[len(run) :]):
+            run = run[1:]
+        if run:
+            yield [folded(match[0]) for match in run]
+
+
+def _tells_of(rest: list[re.Match[str]]) -> bool:
+    """Whether what comes after some words makes them a subject, or an owner."""
+    return bool(rest) and rest[0][0] in _AFTER_SUBJECT
+
+
+def _runs(text: str, found: list[re.Match[str]]) -> Iterator[list[re.Match[str]]]:
+    run: list[re.Match[str]] = []
+    for match in found:
+        if run and not _joins(run[-1], text[run[-1].end() : match.start()]):
             yield run
             run = []
         if match[0][0].isupper() or match[0][0].isdigit():
-            run.append(folded(match[0]))
+            run.append(match)
         elif run:
             yield run
             run = []
     if run:
         yield run
+
+
+def _joins(word: re.Match[str], between: str) -> bool:
+    """Whether a name may go on after a word and what stands behind it."""
+    initial = len(word[0]) <= _INITIAL and _AFTER_INITIAL.fullmatch(between)
+    return bool(_BETWEEN.fullmatch(between) or initial)

@@ -18,6 +18,7 @@ from kblam.knowledge import (
     VectorForm,
     unpacked,
 )
+from kblam.knowledge._words import property_key
 
 entities = st.sampled_from(["Acme", "Borealis", "Cirrus"])
 properties = st.sampled_from(["founder", "hasProduct", "product"])
@@ -50,6 +51,11 @@ def key(triple: Triple) -> tuple[str, str, str]:
     return triple.entity, triple.property, triple.value
 
 
+def named(content: tuple[str, str, str]) -> tuple[str, str]:
+    """What an upsert replaces: a property is one by its words, however it is spelled."""
+    return content[0], property_key(content[1])
+
+
 class StoreMachine(RuleBasedStateMachine):
     """A store in memory beside the set of what it must say."""
 
@@ -73,10 +79,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(new=st.lists(triples, max_size=3))
     def upsert(self, new: list[Triple]) -> None:
-        touched = {key(triple)[:2] for triple in new}
-        for content in [content for content in self.model if content[:2] in touched]:
+        touched = {named(key(triple)) for triple in new}
+        for content in [content for content in self.model if named(content) in touched]:
             del self.model[content]
-        for triple in new:
+        # Of one value under two spellings of the property, the last is kept.
+        for triple in {(*named(key(t)), t.value): t for t in new}.values():
             self.model[key(triple)] = dict(triple.metadata)
         self.store.upsert(new)
 
@@ -85,7 +92,7 @@ class StoreMachine(RuleBasedStateMachine):
         old = self.store.get(new.id) if new.id else None
         self.store.upsert(new)
         if new.id is None:
-            self.model = {c: m for c, m in self.model.items() if c[:2] != key(new)[:2]}
+            self.model = {c: m for c, m in self.model.items() if named(c) != named(key(new))}
         elif old is not None:
             del self.model[key(old)]
         self.model[key(new)] = dict(new.metadata)

@@ -377,7 +377,7 @@ def test_a_store_of_an_earlier_version_that_can_only_be_read(path: Path) -> None
     as_earlier_versions_wrote(path)
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         connection.isolation_level = None
-        prepare(connection, str(path), None)
+        prepare(connection, str(path), None, create=False)
         state = read_state(connection)
         assert (state.sequence, state.mark) == (300, None)
         assert comes_from(connection, state.store, 300, None)

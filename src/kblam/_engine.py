@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,32 +167,40 @@ class Engine:
     def continuations(self) -> Tensor:
         """True on tokens that go on with a word, (V,), V being the output embedding's rows."""
         if self._continuations is None:
-            size = int(self.model.get_output_embeddings().weight.shape[0])
-            tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
             special = set(self.tokenizer.all_special_ids)
-            found = torch.zeros(size, dtype=torch.bool)
-            for index, token in enumerate(tokens[:size]):
+            self._continuations = self._marked(
                 # A byte-level vocabulary writes a space as a letter of its own.
-                inside = bool(token) and token[0].isalnum() and not token.startswith(_SPACES)
-                found[index] = inside and index not in special
-            self._continuations = found.to(self.model.device)
+                lambda index, token: (
+                    token[:1].isalnum() and not token.startswith(_SPACES) and index not in special
+                )
+            )
         return self._continuations
 
     @property
     def closers(self) -> Tensor:
         """True on tokens that end a sentence or an answer, (V,), as :attr:`continuations`."""
         if self._closers is None:
-            size = int(self.model.get_output_embeddings().weight.shape[0])
-            tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
-            found = torch.zeros(size, dtype=torch.bool)
-            for index, token in enumerate(tokens[:size]):
-                # Decoded only where it may matter: most tokens are a space and letters.
-                if not any(sign.isascii() and sign.isalnum() for sign in token or "a"):
-                    text = str(self.tokenizer.decode([index]))
-                    found[index] = text[:1].strip(" ") != "" and _CLOSERS.issuperset(text)
-            found[[end for end in self.end_tokens if end < size]] = True
-            self._closers = found.to(self.model.device)
+            ends = set(self.end_tokens)
+            self._closers = self._marked(
+                lambda index, token: index in ends or self._closes(index, token)
+            )
         return self._closers
+
+    def _closes(self, index: int, token: str) -> bool:
+        # Decoded only where it may matter: most tokens are a space and letters.
+        if not token or any(sign.isascii() and sign.isalnum() for sign in token):
+            return False
+        text = str(self.tokenizer.decode([index]))
+        return text[:1].strip(" ") != "" and _CLOSERS.issuperset(text)
+
+    def _marked(self, holds: Callable[[int, str], bool]) -> Tensor:
+        """True on tokens of which something holds, (V,)."""
+        size = int(self.model.get_output_embeddings().weight.shape[0])
+        tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
+        found = torch.zeros(size, dtype=torch.bool)
+        for index, token in enumerate(tokens[:size]):
+            found[index] = holds(index, token or "")
+        return found.to(self.model.device)
 
 
 def _release(decoder: AttachedDecoder, tap: HiddenTap) -> None:

@@ -178,7 +178,7 @@ class Generation:
                 prompts.input_ids.shape[1],
                 self._continuations,
                 # A form says by itself where it ends.
-                engine.closers if form is None else None,
+                (lambda: engine.closers) if form is None else None,
                 self._opens_value if form is not None and form.is_json else None,
                 # In JSON, words that go on with a sentence are none of the form's.
                 None

@@ -52,8 +52,8 @@ class CopyProcessor(LogitsProcessor):
         prompt_length: Tokens of the padded prompt.
         continuations: True on tokens that go on with a word, (V,): none may follow a value that
             ends in one ("Tampere" must not become "Tampereville"). None forbids nothing.
-        closers: True on tokens that end a sentence, (V,): nothing else follows where all is told.
-            None lets the model go on.
+        closers: Tells which tokens end a sentence, (V,): nothing else follows where all is told.
+            Asked for only then, after the first token. None lets the model go on.
         opens_value: Tells of a prompt and the tokens written so far whether a value is all that can
             follow, as in a form to be filled in: what each text's weight is multiplied by there,
             (k * P,), or None. The gate then stands open as far as the facts answer.
@@ -69,7 +69,7 @@ class CopyProcessor(LogitsProcessor):
         lookup: Callable[[Selection], SpanLookup],
         prompt_length: int,
         continuations: Tensor | None = None,
-        closers: Tensor | None = None,
+        closers: Callable[[], Tensor] | None = None,
         opens_value: Callable[[int, tuple[int, ...]], list[float] | None] | None = None,
         coverage: Callable[[], Tensor] | None = None,
     ) -> None:
@@ -157,7 +157,7 @@ class CopyProcessor(LogitsProcessor):
             text: The generated tokens, the last of which the processor has not seen.
         """
         states = self._finished(self._texts.row(row, batch), text)
-        best = max(states, key=lambda state: state.weight)
+        best = _likeliest(states)
         return best.spans if not best.pending else best.spans[:-1]
 
     def _finished(self, group: int, text: tuple[int, ...]) -> list[CopyState]:
@@ -198,7 +198,7 @@ class CopyProcessor(LogitsProcessor):
         total = sum(state.weight for state in found)
         if total <= _SMALLEST:
             # The token was forced from outside the distribution: go on freely from there.
-            longest = max(before.states, key=lambda state: state.weight)
+            longest = _likeliest(before.states)
             done = longest.spans[:-1] if longest.pending else longest.spans
             return [CopyState(1.0, done)]
         return [replace(state, weight=state.weight / total) for state in found]
@@ -227,7 +227,7 @@ class CopyProcessor(LogitsProcessor):
         count = self._facts.keys.shape[1] * self._head.num_parts
         used = [[[0.0] * count] for _ in states]
         for index, options in enumerate(states):
-            for span in max(options, key=lambda state: state.weight).spans:
+            for span in _likeliest(options).spans:
                 used[index][0][self._place(span)] += 1.0
         return torch.tensor(used, device=self._facts.keys.device)
 
@@ -240,14 +240,14 @@ class CopyProcessor(LogitsProcessor):
         probs: Tensor,
     ) -> None:
         """Leave nothing but the end of the sentence to rows that have told all, in place."""
-        if self._closers is None or self._facts is None:
+        if self._closers is None:
             return
+        assert self._facts is not None
         for index, (options, text) in enumerate(zip(states, texts, strict=True)):
-            likeliest = max(options, key=lambda state: state.weight)
             left = float(told[index, 0])
-            if has_told_all(likeliest, len(text), left, self._facts.alike[index]):
+            if has_told_all(_likeliest(options), len(text), left, self._facts.alike[index]):
                 gates[index] = 0.0
-                probs[index] = _only(probs[index], self._closers)
+                probs[index] = _only(probs[index], self._closers())
 
     def _covered(self, scores: Tensor, told: Tensor) -> Tensor:
         """Scores (B, V) that know whether all is told, (B, 2)."""
@@ -314,6 +314,10 @@ class CopyProcessor(LogitsProcessor):
         # A form may forbid the rest of a text: then it is as the model would go on.
         mixed.add_(step.probs, alpha=_TRACE)
         return mixed.clamp_min(_SMALLEST**2).log()
+
+
+def _likeliest(states: list[CopyState]) -> CopyState:
+    return max(states, key=lambda state: state.weight)
 
 
 def _only(probs: Tensor, allowed: Tensor) -> Tensor:

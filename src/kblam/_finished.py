@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 
 from kblam._engine import Engine
 from kblam._knowledge_base import SeenFacts
+from kblam._numbers import numbers_in
 from kblam._refusal_words import writes_refusal
 from kblam._request import Request
 from kblam._selected_facts import SelectedFacts
@@ -33,8 +33,6 @@ _VALUE = COPY_PARTS.index("value")
 # that the model writes is wrong.
 _HARDLY_REFUSED = 0.1
 _SURELY = 0.9
-# In figures, with or without commas between the thousands.
-_NUMBER = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ class AnswerMaker:
                 found.append(Citation(fact, span.weight, start, end))
         # A form may leave no room for a whole value: the number of "48200 euros".
         if not found and self._request.options.constraint is not None:
-            written = _numbers(text)
+            written = numbers_in(text)
             return tuple(c for c in self._selected(row) if _may_be_of(c.fact.value, written))
         return tuple(found)
 
@@ -203,12 +201,8 @@ def _of_statement(told: ScoredFact) -> Citation:
 
 def _may_be_of(value: str, written: set[float]) -> bool:
     """Whether numbers may have been read from a value: it has none, or one of them."""
-    own = _numbers(value)
+    own = numbers_in(value)
     return not own or not written or not own.isdisjoint(written)
-
-
-def _numbers(text: str) -> set[float]:
-    return {float(found.replace(",", "")) for found in _NUMBER.findall(text)}
 
 
 def _shifted(citation: Citation, by: int) -> Citation:

@@ -28,7 +28,9 @@ from kblam.answer import Answer
 from kblam.decoder import Candidates, FactInput, FactSession
 from kblam.decoder.constrain import ConstraintProcessor
 from kblam.decoder.grounding import CopyProcessor
+from kblam.decoder.opening import Opening
 from kblam.decoder.refusal import RefusalProcessor
+from kblam.decoder.spans import Ending, Spelling
 from kblam.decoder.watch import GenerationWatch
 from kblam.encoding import (
     CachedEmbedder,
@@ -44,6 +46,8 @@ _OPENED = re.compile(r'[:\[] ?"\Z')
 _OPENING = 4  # tokens that it may take
 # The name of the property before it.
 _NAME = re.compile(r'"([^"\\]+)"\s*:\s*\[?\s*"\Z')
+# The same before a number, or the next one of a list.
+_NUMBER_OF = re.compile(r'"([^"\\]+)": ?(?:\[(?:[-+.0-9eE]+, ?)*)?\Z')
 
 
 class Generation:
@@ -174,16 +178,14 @@ class Generation:
                 session,
                 adapter.pointer,
                 tap,
-                partial(self._facts.lookup, in_json=form is not None and form.is_json),
+                partial(self._facts.lookup, in_json=self._in_json),
                 prompts.input_ids.shape[1],
                 self._continuations,
                 # A form says by itself where it ends.
                 (lambda: engine.closers) if form is None else None,
-                self._opens_value if form is not None and form.is_json else None,
+                partial(self._opens_value, held[0]) if self._in_json else None,
                 # In JSON, words that go on with a sentence are none of the form's.
-                None
-                if form is not None and form.is_json
-                else partial(adapter.pointer.coverage_logits, engine.model),
+                None if self._in_json else partial(adapter.pointer.coverage_logits, engine.model),
             )
             processors.append(self._copy)
         processors.extend(held)
@@ -211,22 +213,42 @@ class Generation:
         """How many tokens an answer may have after a prompt of that many."""
         return min(self._request.options.max_new_tokens, self._engine.context - length)
 
-    def _opens_value(self, prompt: int, text: tuple[int, ...]) -> list[float] | None:
-        """What to copy where these tokens of JSON open a string that is no name of a property."""
+    def _opens_value(
+        self, form: ConstraintProcessor, prompt: int, text: tuple[int, ...]
+    ) -> Opening | None:
+        """What to copy where these tokens of JSON open a value, a string or a number."""
         decode = self._engine.tokenizer.decode
-        if _OPENED.search(str(decode(list(text[-_OPENING:])))) is None:
+        last = str(decode(list(text[-_OPENING:])))
+        if _OPENED.search(last) is not None:
+            name = _NAME.search(str(decode(list(text))))
+            return Opening(self._facts.fitting(prompt, "" if name is None else name[1]))
+        # Numbers in calls of tools are the caller's, how many of something to order, say.
+        if self._request.tools or not last.rstrip(" ").endswith((":", ",", "[")):
             return None
-        name = _NAME.search(str(decode(list(text))))
-        return self._facts.fitting(prompt, "" if name is None else name[1])
+        name = _NUMBER_OF.search(str(decode(list(text))))
+        if name is None or form.takes_string(text):
+            return None
+        # A minus may be one token with the space before it.
+        spelling = Spelling(spaced=last.endswith((":", ",")), number=True)
+        numbers = self._facts.spelled(prompt, spelling)
+        fits = [bool(number) and form.takes(text, number) for number in numbers]
+        if not any(fits):
+            return None
+        return Opening(self._facts.fitting(prompt, name[1]), fits, spelling)
 
     @property
-    def _continuations(self) -> Tensor:
-        """True on tokens that may not follow a copied value, (V,)."""
-        form = self._request.options.constraint
-        if form is None or not form.is_json:
-            return self._engine.continuations
+    def _continuations(self) -> dict[Ending, Tensor]:
+        """True on tokens that may not follow a copied value, (V,), by what it ends in."""
+        if not self._in_json:
+            return {"word": self._engine.continuations}
         # A string in JSON ends with its value: what a sentence would go on with is no data.
-        return ~self._engine.grammar_tokenizer.quotes.to(self._engine.model.device)
+        tokens, device = self._engine.grammar_tokenizer, self._engine.model.device
+        return {"word": ~tokens.quotes.to(device), "number": tokens.figures.to(device)}
+
+    @property
+    def _in_json(self) -> bool:
+        form = self._request.options.constraint
+        return form is not None and form.is_json
 
     def _candidates(self, seen: SeenFacts) -> Candidates | None:
         if (

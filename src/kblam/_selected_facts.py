@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from kblam._engine import Engine
 from kblam._knowledge_base import SeenFacts
+from kblam._numbers import number_in
 from kblam.decoder import Selection
-from kblam.decoder.spans import SpanLookup, SpanTokens
+from kblam.decoder.spans import SpanLookup, SpanTokens, Spelling
 from kblam.encoding import Evidence, encode_or_zero, read_evidence
 from kblam.knowledge import Fact, View, verbalise
 
@@ -21,6 +23,8 @@ _NOTHING = SpanTokens((), ())
 # raised 20,000-fold.
 _ALIKE = 0.5
 _FITS = 20.0
+# What a form calls an entity.
+_NAME = "name"
 
 
 class SelectedFacts:
@@ -62,17 +66,16 @@ class SelectedFacts:
 
         Args:
             selection: What the prompts selected.
-            in_json: Copy values only, with the escapes of a JSON string.
+            in_json: Copy names and values only, with the escapes of a JSON string, and the number
+                that a value states.
         """
         assert self._engine.decoder is not None
-        config, tokens = self._engine.decoder.adapter.config, self._engine.span_tokens
+        config = self._engine.decoder.adapter.config
         # In JSON no sentence is made of them.
         with_verbs = config.verbs and not in_json
         texts = [
             [
-                tokens(_text(fact, part, in_json, with_verbs))
-                if fact and (part == "value" or not in_json)
-                else _NOTHING
+                self._span(fact, part, in_json, with_verbs) if fact else _NOTHING
                 for fact in row
                 for part in config.copied
             ]
@@ -84,8 +87,35 @@ class SelectedFacts:
         ]
         return SpanLookup(texts, self._engine.opens, verbs)
 
+    def _span(self, fact: Fact, part: str, in_json: bool, with_verbs: bool) -> SpanTokens:
+        """A text of a fact to copy."""
+        tokens = self._engine.span_tokens
+        if part == "property":
+            if in_json:
+                return _NOTHING  # no sentence is made of it
+            return tokens(fact.named_text if with_verbs else fact.property_text)
+        text = fact.entity_text if part == "entity" else fact.value_text
+        if not in_json:
+            return tokens(text)
+        span = tokens(json.dumps(text, ensure_ascii=False)[1:-1])
+        number = number_in(text) if part == "value" else None
+        return span if number is None else replace(span, number=tokens(number))
+
+    def spelled(self, prompt: int, spelling: Spelling) -> list[tuple[int, ...]]:
+        """The texts of a prompt's facts as JSON has them, as tokens, in :meth:`lookup`'s order."""
+        assert self._engine.decoder is not None
+        copied = self._engine.decoder.adapter.config.copied
+        spans = (
+            self._span(fact, part, in_json=True, with_verbs=False) if fact else _NOTHING
+            for fact in self.found[prompt]
+            for part in copied
+        )
+        return [span.spelled(spelling) for span in spans]
+
     def fitting(self, prompt: int, name: str) -> list[float]:
         """How much likelier the facts of a prompt are where a form asks for a property.
+
+        The entity is told only where the form asks for a name.
 
         Args:
             prompt: Which.
@@ -96,12 +126,12 @@ class SelectedFacts:
         """
         assert self._engine.decoder is not None
         told = [fact.property_text if fact else "" for fact in self.found[prompt]]
-        vectors = encode_or_zero(self._engine.encoder, [verbalise(name), *told])
+        vectors = encode_or_zero(self._engine.encoder, [verbalise(name), _NAME, *told])
         alike = vectors[1:] @ vectors[0]
-        factors = (_FITS * (alike - _ALIKE).clamp_min(0.0)).exp()
-        parts = len(self._engine.decoder.adapter.config.copied)
-        found: list[float] = factors.repeat_interleave(parts).tolist()
-        return found
+        named, *factors = (_FITS * (alike - _ALIKE).clamp_min(0.0)).exp().tolist()
+        copied = self._engine.decoder.adapter.config.copied
+        other = {"entity": named - 1.0, "property": 0.0}
+        return [other.get(part, factor) for factor in factors for part in copied]
 
     def evidence(self, index: Tensor, visible: Tensor) -> Evidence:
         """What the words of the prompts say about facts.
@@ -135,10 +165,3 @@ class SelectedFacts:
             found = self._seen.texts(view, places)
             self._known.update(zip(((view, p) for p in places), found, strict=True))
         return [[None if pair is None else self._known[pair] for pair in row] for row in wanted]
-
-
-def _text(fact: Fact, part: str, in_json: bool, with_verbs: bool) -> str:
-    if part == "property" and with_verbs:
-        return fact.named_text
-    text: str = getattr(fact, f"{part}_text")
-    return json.dumps(text, ensure_ascii=False)[1:-1] if in_json else text

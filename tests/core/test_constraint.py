@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kblam import GenerationOptions, OutputConstraint
-from kblam._finished import _may_be_of, _numbers
+from kblam._finished import _may_be_of
+from kblam._numbers import numbers_in
 from kblam.errors import ConfigError, ConstraintError
 from kblam.model import KBLaM
 
@@ -235,9 +236,11 @@ def test_facts_fill_a_form() -> None:
     )
     assert fill("Where was Ada Lovelace born?", "place", "string") == ("London", ["London"])
     assert fill("What is the budget of Aurora?", "budget", "integer") == (48200, ["48200 euros"])
-    # A number that is in no fact is read from none.
-    price, cited = fill("What is the price of the Ember Stove?", "price", "number")
-    assert cited == (["$64.50"] if price == 64.5 else [])
+    assert fill("What is the price of the Ember Stove?", "price", "number") == (64.5, ["$64.50"])
+    # The form has no room for it: what the model writes instead is read from no fact.
+    price, cited = fill("What is the price of the Ember Stove?", "price", "integer")
+    assert isinstance(price, int)
+    assert cited == []
     # What the property is called matters little: a value is wanted, and there is one.
     assert fill("What is the birthplace of Ada Lovelace?", "value", "string")[0] == "London"
     assert fill("Tell me the budget of Aurora.", "answer", "string")[0] == "48200 euros"
@@ -254,7 +257,56 @@ def test_facts_fill_a_form() -> None:
     ],
 )
 def test_numbers_are_read_from_no_other(text: str, value: str, cited: bool) -> None:
-    assert _may_be_of(value, _numbers(text)) is cited
+    assert _may_be_of(value, numbers_in(text)) is cited
+
+
+@pytest.mark.weights
+def test_numbers_and_names_of_a_form_are_the_facts_own() -> None:
+    model = KBLaM.from_pretrained().attach(
+        [
+            ("Heron lamp", "price", "$1,299.50"),
+            ("Heron lamp", "weight", "640 grams"),
+            ("Heron lamp", "stock", "17"),
+            ("Heron lamp", "lowest temperature", "-12 °C"),
+            ("Bluebird kettle", "price", "48200 euros"),
+            ("Bluebird kettle", "weight", "1.35 kg"),
+            ("Astrid Lund", "born", "2 May 1943"),
+            ("Astrid Lund", "salary", "71,400 dollars"),
+            ("Port Vela", "population", "1.2 million"),
+        ]
+    )
+
+    def fill(question: str, **kinds: str) -> tuple[dict[str, Any], list[str]]:
+        schema = {
+            "type": "object",
+            "properties": {name: {"type": kind} for name, kind in kinds.items()},
+            "required": list(kinds),
+        }
+        answer = model.ask(question, held(OutputConstraint.json_schema(schema)))
+        cited = [answer.text[c.start : c.end] for c in answer.citations if c.start is not None]
+        return json.loads(answer.text), cited
+
+    assert fill(
+        "Describe the Heron lamp: price, weight, stock.",
+        price="number",
+        weight="integer",
+        stock="integer",
+    ) == ({"price": 1299.5, "weight": 640, "stock": 17}, ["1299.50", "640", "17"])
+    assert fill(
+        "Tell me the price and the weight of the Bluebird kettle.",
+        price="number",
+        weight_kg="number",
+    ) == ({"price": 48200, "weight_kg": 1.35}, ["48200", "1.35"])
+    # The minus is one token with the space before it.
+    question = "What is the lowest temperature of the Heron lamp?"
+    assert fill(question, temperature="number") == ({"temperature": -12}, ["-12"])
+    assert fill("When was Astrid Lund born?", year="integer") == ({"year": 1943}, ["1943"])
+    question = "What is the population of Port Vela?"
+    assert fill(question, population="integer") == ({"population": 1_200_000}, ["1200000"])
+    assert fill("What is the salary of Astrid Lund?", name="string", salary="integer") == (
+        {"name": "Astrid Lund", "salary": 71400},
+        ["71400"],
+    )
 
 
 @pytest.mark.weights

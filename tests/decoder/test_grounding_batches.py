@@ -9,7 +9,7 @@ from tiny_decoders import make_model
 from transformers import PreTrainedModel
 
 from kblam.config import COPY_PARTS
-from kblam.decoder.spans import SpanLookup, SpanTokens
+from kblam.decoder.spans import SpanLookup, SpanTokens, Spelling
 from kblam.decoder.tap import HiddenTap
 
 
@@ -127,13 +127,24 @@ def test_a_lookup_knows_its_rows_and_its_bounds() -> None:
     )
     assert [lookup.row(index, 6) for index in range(6)] == [0, 0, 0, 1, 1, 1]
     assert [lookup.row(index, 2) for index in range(2)] == [0, 1]
-    assert lookup.tokens(0, 0, True) == (1,)
-    assert lookup.tokens(0, 0, False) == (2,)
-    assert lookup.tokens(0, 1, True) == ()
-    assert lookup.tokens(1, 0, True) == ()
-    assert lookup.starts_text(())
-    assert lookup.starts_text((7, SPACE))
-    assert not lookup.starts_text((SPACE, 7))
+    first, later = Spelling(spaced=False), Spelling(spaced=True)
+    assert lookup.tokens(0, 0, first) == (1,)
+    assert lookup.tokens(0, 0, later) == (2,)
+    assert lookup.tokens(0, 1, first) == ()
+    assert lookup.tokens(1, 0, first) == ()
+    assert lookup.after(()) == first
+    assert lookup.after((7, SPACE)) == first
+    assert lookup.after((SPACE, 7)) == later
+
+
+def test_a_number_is_a_spelling_of_its_own() -> None:
+    number = SpanTokens((5,), (6, 5))
+    text = SpanTokens((1, 2), (3, 2), ends_in_word=True, number=number)
+    assert text.spelled(Spelling(spaced=False, number=True)) == (5,)
+    assert text.spelled(Spelling(spaced=True, number=True)) == (6, 5)
+    assert text.ending(Spelling(spaced=True)) == "word"
+    assert text.ending(Spelling(spaced=True, number=True)) == "number"
+    assert number.spelled(Spelling(spaced=False, number=True)) == ()
 
 
 def test_the_pointer_needs_a_forward_pass_first(model) -> None:

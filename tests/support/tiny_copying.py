@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from kblam.config import COPY_PARTS
 from kblam.decoder import FactInput, KnowledgeAdapter
 from kblam.decoder.grounding import CopyProcessor
+from kblam.decoder.opening import Opening
 from kblam.decoder.spans import SpanLookup, SpanTokens
 from kblam.decoder.tap import HiddenTap
 
@@ -65,6 +66,8 @@ def copying(
     ends_in_word: bool = True,
     copied: tuple[str, ...] = COPY_PARTS[:1],
     coverage: Callable[[], Tensor] | None = None,
+    opens_value: Callable[[int, tuple[int, ...]], Opening | None] | None = None,
+    number: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None,
 ) -> Iterator[Copying]:
     """A processor over values.
 
@@ -80,6 +83,8 @@ def copying(
         ends_in_word: Whether the values end in one.
         copied: Which texts of a fact they are.
         coverage: Makes what is added to the logits once something was told, (2, V).
+        opens_value: Where a form asks for a value.
+        number: What a value is as a number.
     """
     parts = len(copied)
     count = len(values[0]) // parts
@@ -103,7 +108,12 @@ def copying(
         rows = selection.index[:: len(selection.index) // len(values)].tolist()
         chosen = [
             [
-                SpanTokens(text, later(text), ends_in_word)
+                SpanTokens(
+                    text,
+                    later(text),
+                    ends_in_word,
+                    None if number is None else SpanTokens(number(text), number(text)),
+                )
                 for i in row
                 for text in own[parts * i : parts * (i + 1)]
             ]
@@ -120,7 +130,8 @@ def copying(
                 tap,
                 lookup,
                 PROMPT.shape[1],
-                continuations,
+                None if continuations is None else {"word": continuations},
+                opens_value=opens_value,
                 coverage=coverage,
             )
             yield Copying(model, adapter, processor)

@@ -26,6 +26,7 @@ __all__ = ["ConstraintProcessor", "GrammarTokenizer"]
 # With so many tokens left, each of the likeliest next tokens is checked to leave a way to the end.
 _WATCHED = 96
 _CHECKED = 6
+_FIGURES = frozenset({bytes([sign]) for sign in b"0123456789.eE+-"})
 
 
 class GrammarTokenizer:
@@ -39,6 +40,7 @@ class GrammarTokenizer:
     Attributes:
         tokens: As llguidance reads it.
         quotes: True on tokens that begin with a quotation mark, (V,).
+        figures: True on tokens that would go on with a number, (V,).
         marks: A quotation mark as a token, and True on tokens that begin with it, (V,); the same
             for one after a space, if that is a token.
 
@@ -70,6 +72,7 @@ class GrammarTokenizer:
             ) from error
         texts = [self.tokens.decode_bytes([token]) for token in range(vocabulary)]
         self.quotes = torch.tensor([text.startswith(b'"') for text in texts])
+        self.figures = torch.tensor([text[:1] in _FIGURES for text in texts])
         # A model writes a space before the mark or not, as its texts have it.
         spaced = torch.tensor([text.startswith(b' "') for text in texts])
         self.marks = [
@@ -137,6 +140,15 @@ class ConstraintProcessor(LogitsProcessor):
             scored, shown = self._marked(scores[row], shown)
             rows.append(scored.masked_fill(~shown, -torch.inf))
         return torch.stack(rows)
+
+    def takes(self, text: tuple[int, ...], tokens: Sequence[int]) -> bool:
+        """Whether tokens may all follow the text that is written so far."""
+        state = self._follow(text)
+        return state is not None and state.try_consume_tokens(list(tokens)) == len(tokens)
+
+    def takes_string(self, text: tuple[int, ...]) -> bool:
+        """Whether a string may begin after the text that is written so far."""
+        return any(self.takes(text, [mark]) for mark, _ in self._marks)
 
     def _marked(self, scores: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
         """Count tokens that begin with a quotation mark for the mark alone.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["CopiedSpan", "CopyState", "CopyStep"]
+from kblam.decoder.spans import Ending, Spelling
+
+__all__ = ["CopiedSpan", "CopyState", "CopyStep", "likeliest"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class CopiedSpan:
         start: First token of the answer that belongs to it.
         end: One past the last.
         weight: The pointer's weight when it started.
+        spelling: How it is written.
     """
 
     fact: int
@@ -26,6 +30,7 @@ class CopiedSpan:
     start: int
     end: int
     weight: float
+    spelling: Spelling
 
 
 @dataclass(frozen=True)
@@ -36,26 +41,45 @@ class CopyState:
         weight: Its probability.
         spans: Texts copied, in order; the last may be unfinished.
         pending: Tokens of an unfinished text still to come.
-        ended_in_word: A text that ends in a word was finished by the last token.
+        ended: What a text ends in that was finished by the last token.
     """
 
     weight: float
     spans: tuple[CopiedSpan, ...] = ()
     pending: tuple[int, ...] = ()
-    ended_in_word: bool = False
+    ended: Ending | None = None
+
+    @property
+    def finished(self) -> tuple[CopiedSpan, ...]:
+        """The texts copied whole."""
+        return self.spans[:-1] if self.pending else self.spans
 
 
 @dataclass
 class CopyStep:
-    """What was offered after a text: enough to follow any token chosen next."""
+    """What was offered after a text: enough to follow any token chosen next.
+
+    Attributes:
+        states: How the text may have come about.
+        gate: How likely a copied text begins.
+        pointer: Which one, (k * P,).
+        probs: The language model's probabilities, (V,).
+        probs_after: The same right after a copied text, by what it ends in.
+        spelling: How a copied text is written.
+    """
 
     states: list[CopyState]
     gate: float
     pointer: list[float]
     probs: Tensor
-    probs_after_word: Tensor
-    at_start: bool
+    probs_after: Mapping[Ending, Tensor]
+    spelling: Spelling
 
-    def words(self, state: CopyState) -> Tensor:
-        """The language model's probabilities, (V,), as they hold in a state."""
-        return self.probs_after_word if state.ended_in_word else self.probs
+    def words(self, ended: Ending | None) -> Tensor:
+        """The language model's probabilities, (V,), after a text that ended in that or in none."""
+        return self.probs if ended is None else self.probs_after.get(ended, self.probs)
+
+
+def likeliest(states: Sequence[CopyState]) -> CopyState:
+    """The most probable of several ways."""
+    return max(states, key=lambda state: state.weight)

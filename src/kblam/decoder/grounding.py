@@ -17,7 +17,7 @@ the text written, not by the row, so beams may be reordered, dropped and copied 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -26,10 +26,11 @@ from transformers import LogitsProcessor
 
 from kblam.decoder.answer_heads import PointerFacts, PointerHead
 from kblam.decoder.closing import has_told_all
-from kblam.decoder.copy_states import CopiedSpan, CopyState, CopyStep
+from kblam.decoder.copy_states import CopiedSpan, CopyState, CopyStep, likeliest
 from kblam.decoder.facts import Selection, rows
+from kblam.decoder.opening import Opening, opened
 from kblam.decoder.session import FactSession
-from kblam.decoder.spans import SpanLookup
+from kblam.decoder.spans import Ending, SpanLookup
 from kblam.decoder.tap import HiddenTap
 
 __all__ = ["CopyProcessor"]
@@ -37,8 +38,6 @@ __all__ = ["CopyProcessor"]
 _MAX_STATES = 16
 _SMALLEST = 1e-12
 _TRACE = 1e-18
-# The gate where a form asks for a value: what is in no fact can still be written.
-_OPEN = 0.97
 
 
 class CopyProcessor(LogitsProcessor):
@@ -50,13 +49,13 @@ class CopyProcessor(LogitsProcessor):
         tap: The last hidden states.
         lookup: Makes the selected facts' texts of the selection, once it is known.
         prompt_length: Tokens of the padded prompt.
-        continuations: True on tokens that go on with a word, (V,): none may follow a value that
-            ends in one ("Tampere" must not become "Tampereville"). None forbids nothing.
+        continuations: By what a value ends in, True on tokens that would go on with it, (V,): none
+            may follow ("Tampere" must not become "Tampereville"). None forbids nothing.
         closers: Tells which tokens end a sentence, (V,): nothing else follows where all is told.
             Asked for only then, after the first token. None lets the model go on.
         opens_value: Tells of a prompt and the tokens written so far whether a value is all that can
-            follow, as in a form to be filled in: what each text's weight is multiplied by there,
-            (k * P,), or None. The gate then stands open as far as the facts answer.
+            follow, as in a form to be filled in. The gate then stands open as far as the facts
+            answer.
         coverage: Makes the logits (2, V) that are added once something was told: for what is left
             to tell, and for what is not.
     """
@@ -68,9 +67,9 @@ class CopyProcessor(LogitsProcessor):
         tap: HiddenTap,
         lookup: Callable[[Selection], SpanLookup],
         prompt_length: int,
-        continuations: Tensor | None = None,
+        continuations: Mapping[Ending, Tensor] | None = None,
         closers: Callable[[], Tensor] | None = None,
-        opens_value: Callable[[int, tuple[int, ...]], list[float] | None] | None = None,
+        opens_value: Callable[[int, tuple[int, ...]], Opening | None] | None = None,
         coverage: Callable[[], Tensor] | None = None,
     ) -> None:
         self._session = session
@@ -79,7 +78,7 @@ class CopyProcessor(LogitsProcessor):
         self._make_lookup = lookup
         self._lookup: SpanLookup | None = None
         self._prompt_length = prompt_length
-        self._continuations = continuations
+        self._continuations = continuations or {}
         self._closers = closers
         self._opens_value = opens_value
         self._make_coverage = coverage
@@ -109,44 +108,45 @@ class CopyProcessor(LogitsProcessor):
         told = self._head.told(used, rows(self._selected.log_prob, batch))[:, 0]
         probs = self._covered(scores.float(), told).softmax(-1)
         self._close(states, texts, told, gates, probs)
-        if self._opens_value is not None:
-            answered = self._answered(batch)
-            for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
-                factors = self._opens_value(group, text)
-                if factors is not None:
-                    gates[index] = max(gates[index], _OPEN * float(answered[index]))
-                    weights = [w * f for w, f in zip(pointers[index], factors, strict=True)]
-                    total = max(sum(weights), _SMALLEST)
-                    pointers[index] = [weight / total for weight in weights]
+        openings = [self._open(group, text) for group, text in zip(groups, texts, strict=True)]
+        answered = self._answered(batch) if any(openings) else []
         mixed = torch.empty_like(probs)
         steps: dict[tuple[int, tuple[int, ...]], CopyStep] = {}
         for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
-            at_start = self._texts.starts_text(text)
             step = CopyStep(
                 states[index],
                 gates[index],
                 pointers[index],
                 probs[index],
-                self._after_word(states[index], probs[index]),
-                at_start,
+                self._probs_after(states[index], probs[index]),
+                self._texts.after(text),
             )
+            opening = openings[index]
+            if opening is not None:
+                step = opened(step, opening, answered[index])
             steps[group, text] = step
             self._seen[group, text] = states[index]
             mixed[index] = self._mixture(group, step)
-        self.reading.append(self._reading(states[0], gates[0], pointers[0]))
+        self.reading.append(self._reading(steps[groups[0], texts[0]]))
         # A step follows from the one before: older ones are never asked for again.
         self._steps = steps
         return mixed.to(scores.dtype)
 
-    def _answered(self, batch: int) -> Tensor:
-        """How far the facts may answer, (B,): the root, since vague prompts fill forms too."""
-        return (1.0 - rows(self._selected.log_none, batch).exp()).clamp_min(0.0).sqrt()
+    def _open(self, group: int, text: tuple[int, ...]) -> Opening | None:
+        return None if self._opens_value is None else self._opens_value(group, text)
 
-    def _after_word(self, states: list[CopyState], probs: Tensor) -> Tensor:
+    def _answered(self, batch: int) -> list[float]:
+        """How far the facts may answer, (B,): the root, since vague prompts fill forms too."""
+        found = (1.0 - rows(self._selected.log_none, batch).exp()).clamp_min(0.0).sqrt()
+        return [float(share) for share in found]
+
+    def _probs_after(self, states: list[CopyState], probs: Tensor) -> dict[Ending, Tensor]:
         """The probabilities (V,) without tokens that would go on with a finished value."""
-        if self._continuations is None or not any(state.ended_in_word for state in states):
-            return probs
-        return _only(probs, ~self._continuations)
+        endings = {state.ended for state in states if state.ended is not None}
+        return {
+            ending: _only(probs, ~self._continuations[ending])
+            for ending in endings & self._continuations.keys()
+        }
 
     def spans(self, row: int, batch: int, text: tuple[int, ...]) -> tuple[CopiedSpan, ...]:
         """The facts' texts copied into a finished answer, by its likeliest reading.
@@ -157,8 +157,7 @@ class CopyProcessor(LogitsProcessor):
             text: The generated tokens, the last of which the processor has not seen.
         """
         states = self._finished(self._texts.row(row, batch), text)
-        best = _likeliest(states)
-        return best.spans if not best.pending else best.spans[:-1]
+        return likeliest(states).finished
 
     def _finished(self, group: int, text: tuple[int, ...]) -> list[CopyState]:
         """The states after a finished text; what ended a row or beam early is in no value."""
@@ -185,29 +184,30 @@ class CopyProcessor(LogitsProcessor):
                 if state.pending[0] == token:
                     found.append(self._within(group, state.weight, state.spans, state.pending))
                 continue
-            free = state.weight * (1.0 - before.gate) * float(before.words(state)[token])
+            free = state.weight * (1.0 - before.gate) * float(before.words(state.ended)[token])
             found.append(CopyState(free, state.spans))
             for place, weight in enumerate(before.pointer):
-                tokens = self._texts.tokens(group, place, before.at_start)
+                tokens = self._texts.tokens(group, place, before.spelling)
                 if tokens and tokens[0] == token:
                     fact, part = divmod(place, self._head.num_parts)
-                    span = CopiedSpan(fact, part, position, position + len(tokens), weight)
+                    end = position + len(tokens)
+                    span = CopiedSpan(fact, part, position, end, weight, before.spelling)
                     joint = state.weight * before.gate * weight
                     found.append(self._within(group, joint, (*state.spans, span), tokens))
         found = sorted(found, key=lambda state: -state.weight)[:_MAX_STATES]
         total = sum(state.weight for state in found)
         if total <= _SMALLEST:
             # The token was forced from outside the distribution: go on freely from there.
-            longest = _likeliest(before.states)
-            done = longest.spans[:-1] if longest.pending else longest.spans
-            return [CopyState(1.0, done)]
+            return [CopyState(1.0, likeliest(before.states).finished)]
         return [replace(state, weight=state.weight / total) for state in found]
 
     def _within(
         self, group: int, weight: float, spans: tuple[CopiedSpan, ...], tokens: tuple[int, ...]
     ) -> CopyState:
         """The state in which the first of a text's tokens was just written."""
-        ended = len(tokens) == 1 and self._texts.ends_in_word(group, self._place(spans[-1]))
+        span, ended = spans[-1], None
+        if len(tokens) == 1:
+            ended = self._texts.ending(group, self._place(span), span.spelling)
         return CopyState(weight, spans, tokens[1:], ended)
 
     def _place(self, span: CopiedSpan) -> int:
@@ -227,7 +227,7 @@ class CopyProcessor(LogitsProcessor):
         count = self._facts.keys.shape[1] * self._head.num_parts
         used = [[[0.0] * count] for _ in states]
         for index, options in enumerate(states):
-            for span in _likeliest(options).spans:
+            for span in likeliest(options).spans:
                 used[index][0][self._place(span)] += 1.0
         return torch.tensor(used, device=self._facts.keys.device)
 
@@ -245,7 +245,7 @@ class CopyProcessor(LogitsProcessor):
         assert self._facts is not None
         for index, (options, text) in enumerate(zip(states, texts, strict=True)):
             left = float(told[index, 0])
-            if has_told_all(_likeliest(options), len(text), left, self._facts.alike[index]):
+            if has_told_all(likeliest(options), len(text), left, self._facts.alike[index]):
                 gates[index] = 0.0
                 probs[index] = _only(probs[index], self._closers())
 
@@ -278,25 +278,24 @@ class CopyProcessor(LogitsProcessor):
         facts = self._head.prepare(keys, rows(selection.log_prob, batch), mask, verbs)
         return facts, mask.any(1)
 
-    def _reading(self, states: list[CopyState], gate: float, pointer: list[float]) -> list[float]:
+    def _reading(self, step: CopyStep) -> list[float]:
         """How much each fact is read for the next token, summed over its texts and the states."""
         parts = self._head.num_parts
-        weights = [0.0] * (len(pointer) // parts)
-        for state in states:
+        weights = [0.0] * (len(step.pointer) // parts)
+        for state in step.states:
             if state.pending:
                 weights[state.spans[-1].fact] += state.weight
             else:
-                for place, share in enumerate(pointer):
-                    weights[place // parts] += state.weight * gate * share
+                for place, share in enumerate(step.pointer):
+                    weights[place // parts] += state.weight * step.gate * share
         return weights
 
     def _mixture(self, group: int, step: CopyStep) -> Tensor:
-        within = sum(s.weight for s in step.states if not s.pending and not s.ended_in_word)
-        after = sum(state.weight for state in step.states if state.ended_in_word)
-        free = within + after
-        mixed = step.probs * (within * (1.0 - step.gate))
-        if after > 0.0:
-            mixed += step.probs_after_word * (after * (1.0 - step.gate))
+        free = sum(state.weight for state in step.states if not state.pending)
+        mixed = torch.zeros_like(step.probs)
+        for ended in {state.ended: None for state in step.states if not state.pending}:
+            after = sum(s.weight for s in step.states if not s.pending and s.ended == ended)
+            mixed.add_(step.words(ended), alpha=after * (1.0 - step.gate))
         for state in step.states:
             if state.pending:
                 mixed[state.pending[0]] += state.weight
@@ -304,7 +303,7 @@ class CopyProcessor(LogitsProcessor):
             begun = [
                 (tokens[0], weight)
                 for place, weight in enumerate(step.pointer)
-                if (tokens := self._texts.tokens(group, place, step.at_start))
+                if (tokens := self._texts.tokens(group, place, step.spelling))
             ]
             if begun:
                 first, weights = zip(*begun, strict=True)
@@ -314,10 +313,6 @@ class CopyProcessor(LogitsProcessor):
         # A form may forbid the rest of a text: then it is as the model would go on.
         mixed.add_(step.probs, alpha=_TRACE)
         return mixed.clamp_min(_SMALLEST**2).log()
-
-
-def _likeliest(states: list[CopyState]) -> CopyState:
-    return max(states, key=lambda state: state.weight)
 
 
 def _only(probs: Tensor, allowed: Tensor) -> Tensor:

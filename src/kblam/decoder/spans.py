@@ -4,24 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-__all__ = ["SpanLookup", "SpanTokens"]
+__all__ = ["Ending", "SpanLookup", "SpanTokens", "Spelling"]
+
+# What a text ends in that must not go on after it.
+Ending = Literal["word", "number"]
+
+
+class Spelling(NamedTuple):
+    """How a text is written.
+
+    Attributes:
+        spaced: With a space before it, as after other text.
+        number: As the number that it states.
+    """
+
+    spaced: bool
+    number: bool = False
 
 
 @dataclass(frozen=True)
 class SpanTokens:
-    """A text to copy as tokens, at the start of an answer and after other text.
+    """A text to copy as tokens.
 
     Attributes:
-        first: Without a space before it.
+        first: Without a space before it, as at the start of an answer.
         later: With one.
         ends_in_word: Whether its last character is a letter or a digit, which another one
             written right after it would make part of something else.
+        number: The one number that it states, as a form takes it ("48200" of "48,200 euros").
     """
 
     first: tuple[int, ...]
     later: tuple[int, ...]
     ends_in_word: bool = False
+    number: SpanTokens | None = None
+
+    def spelled(self, spelling: Spelling) -> tuple[int, ...]:
+        """The tokens of a spelling; none where there is no such one."""
+        text = self.number if spelling.number else self
+        if text is None:
+            return ()
+        return text.later if spelling.spaced else text.first
+
+    def ending(self, spelling: Spelling) -> Ending | None:
+        """What it ends in."""
+        if spelling.number:
+            return "number"
+        return "word" if self.ends_in_word else None
 
 
 class SpanLookup:
@@ -53,17 +84,16 @@ class SpanLookup:
         """The prompt that a row of the batch belongs to (beams share one)."""
         return index // max(1, batch // max(1, len(self._texts)))
 
-    def starts_text(self, text: tuple[int, ...]) -> bool:
-        """Whether what is copied after ``text`` has no space before it."""
-        return not text or self._opens(text[-1])
+    def after(self, text: tuple[int, ...]) -> Spelling:
+        """How something is written that is copied after ``text``."""
+        return Spelling(spaced=bool(text) and not self._opens(text[-1]))
 
-    def ends_in_word(self, prompt: int, place: int) -> bool:
-        """Whether a text's last character is a letter or a digit."""
-        return self._texts[prompt][place].ends_in_word
+    def ending(self, prompt: int, place: int, spelling: Spelling) -> Ending | None:
+        """What a text ends in."""
+        return self._texts[prompt][place].ending(spelling)
 
-    def tokens(self, prompt: int, place: int, at_start: bool) -> tuple[int, ...]:
-        """The tokens of a text; empty where the fact does not exist."""
+    def tokens(self, prompt: int, place: int, spelling: Spelling) -> tuple[int, ...]:
+        """The tokens of a text; none where the fact does not exist."""
         if place >= len(self._texts[prompt]):
             return ()
-        text = self._texts[prompt][place]
-        return text.first if at_start else text.later
+        return self._texts[prompt][place].spelled(spelling)

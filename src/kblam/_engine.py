@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import (
     GenerationConfig,
     PreTrainedModel,
@@ -19,6 +17,7 @@ from transformers import (
 
 from kblam import adapter as adapters
 from kblam._loading import load_base_model
+from kblam._vocabulary import Vocabulary
 from kblam.decoder import AttachedDecoder, attach
 from kblam.decoder.constrain import GrammarTokenizer
 from kblam.decoder.spans import SpanTokens
@@ -31,10 +30,6 @@ from kblam.weights import DEFAULT_ENCODER
 __all__ = ["Engine", "load_engine"]
 
 _SPAN_CACHE = 65_536
-# What byte-level and SentencePiece vocabularies write for white space.
-# What may stand right after the last word of a sentence.
-_CLOSERS = frozenset(".!?;:)]}\"'\n \u201d\u2019\u00bb\u2026\u3002\uff01\uff1f")
-_SPACES = ("\u0120", "\u010a", "\u0109", "\u2581")
 _ENGINES: weakref.WeakValueDictionary[tuple[Any, ...], Engine] = weakref.WeakValueDictionary()
 _ENGINES_LOCK = threading.Lock()
 _LOCKS: weakref.WeakKeyDictionary[PreTrainedModel, threading.RLock] = weakref.WeakKeyDictionary()
@@ -73,9 +68,7 @@ class Engine:
         self._encoder: TextEmbedder | None = None
         self._encoder_name: Any = encoder
         self._spans: OrderedDict[str, SpanTokens] = OrderedDict()
-        self._opens: dict[int, bool] = {}
-        self._continuations: Tensor | None = None
-        self._closers: Tensor | None = None
+        self._vocabulary: Vocabulary | None = None
         self._grammar_tokenizer: GrammarTokenizer | None = None
         if adapter is not None:
             loaded = adapters.from_pretrained(adapter, model)
@@ -129,26 +122,23 @@ class Engine:
         return int(pad) if pad is not None else next(iter(self.end_tokens), 0)
 
     def span_tokens(self, text: str) -> SpanTokens:
-        """The tokens of a text to copy, at the start of an answer and after a space."""
+        """The tokens of a text to copy, right behind other text and after a space."""
         found = self._spans.get(text)
         if found is None:
-            encode = self.tokenizer.encode
-            found = SpanTokens(
-                tuple(encode(text, add_special_tokens=False)),
-                tuple(encode(" " + text, add_special_tokens=False)),
-                text[-1:].isalnum(),
-            )
+            behind = self.vocabulary.behind
+            found = SpanTokens(tuple(behind(text)), tuple(behind(f" {text}")), text[-1:].isalnum())
             self._spans[text] = found
             if len(self._spans) > _SPAN_CACHE:
                 self._spans.popitem(last=False)
         return found
 
-    def opens(self, token: int) -> bool:
-        """Whether what follows this token is written without a space before it."""
-        if token not in self._opens:
-            text = str(self.tokenizer.decode([token]))
-            self._opens[token] = text[-1:].isspace() or text[-1:] in ("(", "[", '"', "“", "'")
-        return self._opens[token]
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokenizer as answers are put together with it, made when first needed."""
+        if self._vocabulary is None:
+            size = int(self.model.get_output_embeddings().weight.shape[0])
+            self._vocabulary = Vocabulary(self.tokenizer, size, self.end_tokens, self.model.device)
+        return self._vocabulary
 
     @property
     def grammar_tokenizer(self) -> GrammarTokenizer:
@@ -162,45 +152,6 @@ class Engine:
             size = int(self.model.get_output_embeddings().weight.shape[0])
             self._grammar_tokenizer = GrammarTokenizer(self.tokenizer, size, self.end_tokens)
         return self._grammar_tokenizer
-
-    @property
-    def continuations(self) -> Tensor:
-        """True on tokens that go on with a word, (V,), V being the output embedding's rows."""
-        if self._continuations is None:
-            special = set(self.tokenizer.all_special_ids)
-            self._continuations = self._marked(
-                # A byte-level vocabulary writes a space as a letter of its own.
-                lambda index, token: (
-                    token[:1].isalnum() and not token.startswith(_SPACES) and index not in special
-                )
-            )
-        return self._continuations
-
-    @property
-    def closers(self) -> Tensor:
-        """True on tokens that end a sentence or an answer, (V,), as :attr:`continuations`."""
-        if self._closers is None:
-            ends = set(self.end_tokens)
-            self._closers = self._marked(
-                lambda index, token: index in ends or self._closes(index, token)
-            )
-        return self._closers
-
-    def _closes(self, index: int, token: str) -> bool:
-        # Decoded only where it may matter: most tokens are a space and letters.
-        if not token or any(sign.isascii() and sign.isalnum() for sign in token):
-            return False
-        text = str(self.tokenizer.decode([index]))
-        return text[:1].strip(" ") != "" and _CLOSERS.issuperset(text)
-
-    def _marked(self, holds: Callable[[int, str], bool]) -> Tensor:
-        """True on tokens of which something holds, (V,)."""
-        size = int(self.model.get_output_embeddings().weight.shape[0])
-        tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
-        found = torch.zeros(size, dtype=torch.bool)
-        for index, token in enumerate(tokens[:size]):
-            found[index] = holds(index, token or "")
-        return found.to(self.model.device)
 
 
 def _release(decoder: AttachedDecoder, tap: HiddenTap) -> None:

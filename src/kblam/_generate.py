@@ -182,7 +182,7 @@ class Generation:
                 prompts.input_ids.shape[1],
                 self._continuations,
                 # A form says by itself where it ends.
-                (lambda: engine.closers) if form is None else None,
+                (lambda: engine.vocabulary.closers) if form is None else None,
                 partial(self._opens_value, held[0]) if self._in_json else None,
                 # In JSON, words that go on with a sentence are none of the form's.
                 None if self._in_json else partial(adapter.pointer.coverage_logits, engine.model),
@@ -240,7 +240,7 @@ class Generation:
     def _continuations(self) -> dict[Ending, Tensor]:
         """True on tokens that may not follow a copied value, (V,), by what it ends in."""
         if not self._in_json:
-            return {"word": self._engine.continuations}
+            return {"word": self._engine.vocabulary.continuations}
         # A string in JSON ends with its value: what a sentence would go on with is no data.
         tokens, device = self._engine.grammar_tokenizer, self._engine.model.device
         return {"word": ~tokens.quotes.to(device), "number": tokens.figures.to(device)}

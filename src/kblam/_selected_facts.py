@@ -85,7 +85,8 @@ class SelectedFacts:
             [with_verbs and fact is not None and fact.verb_text is not None for fact in row]
             for row in self.of(selection)
         ]
-        return SpanLookup(texts, self._engine.opens, verbs)
+        vocabulary = self._engine.vocabulary
+        return SpanLookup(texts, vocabulary.opens, verbs, spaced_start=vocabulary.starts_spaced)
 
     def _span(self, fact: Fact, part: str, in_json: bool, with_verbs: bool) -> SpanTokens:
         """A text of a fact to copy."""

@@ -29,8 +29,8 @@ class SpanTokens:
     """A text to copy as tokens.
 
     Attributes:
-        first: Without a space before it, as at the start of an answer.
-        later: With one.
+        first: Without a space before it, as it stands at a start or behind a bracket.
+        later: With one, as it stands behind other words.
         ends_in_word: Whether its last character is a letter or a digit, which another one
             written right after it would make part of something else.
         number: The one number that it states, as a form takes it ("48200" of "48,200 euros").
@@ -62,6 +62,8 @@ class SpanLookup:
         texts: Per prompt, per selected fact its P texts, one fact after the other.
         opens: Whether a text after this token is written without a space before it.
         verbs: Per prompt, whether each fact's property is a verb; None where none is.
+        spaced_start: Whether the first text of an answer has a space before it all the same,
+            which is not shown.
     """
 
     def __init__(
@@ -69,10 +71,13 @@ class SpanLookup:
         texts: Sequence[Sequence[SpanTokens]],
         opens: Callable[[int], bool],
         verbs: Sequence[Sequence[bool]] | None = None,
+        *,
+        spaced_start: bool = False,
     ) -> None:
         self._texts = texts
         self._opens = opens
         self._verbs = verbs
+        self._spaced_start = spaced_start
 
     def verbs(self, batch: int, count: int) -> list[list[bool]]:
         """Whether the property of each row's ``count`` facts is a verb."""
@@ -86,7 +91,7 @@ class SpanLookup:
 
     def after(self, text: tuple[int, ...]) -> Spelling:
         """How something is written that is copied after ``text``."""
-        return Spelling(spaced=bool(text) and not self._opens(text[-1]))
+        return Spelling(spaced=not self._opens(text[-1]) if text else self._spaced_start)
 
     def ending(self, prompt: int, place: int, spelling: Spelling) -> Ending | None:
         """What a text ends in."""

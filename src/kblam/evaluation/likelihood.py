@@ -90,10 +90,11 @@ def reply_log_likelihoods(
 
 
 def _tokens(model: KBLaM, prompt: Prompt, reply: str) -> _Row:
-    tokenizer, end = model.tokenizer, model._engine.end_tokens[:1]
+    tokenizer, vocabulary = model.tokenizer, model._engine.vocabulary
     # Where no chat template opens the reply, it stands behind "Answer:" and a space.
-    text = reply if tokenizer.chat_template else f" {reply}"
-    scored = tokenizer.encode(text, add_special_tokens=False) + end
+    opened = bool(tokenizer.chat_template)
+    written = vocabulary.at_start(reply) if opened else vocabulary.behind(f" {reply}")
+    scored = written + model._engine.end_tokens[:1]
     tokens = tokenize(tokenizer, as_messages(prompt)) + scored
     if len(tokens) > model.context_window:
         raise PromptTooLongError(

@@ -80,30 +80,74 @@ def question_example(
     messages.append({"role": "user", "content": question.question})
     prompt = tokenize(engine.tokenizer, messages)
     spans = answer_spans(facts, question) if question.gold else [Span(refusal)]
-    answer: list[int] = []
-    labels: list[int] = []
-    starts: list[int] = []
-    parts: list[int] = []
-    for position, span in enumerate(spans):
-        if span.fact is not None:
-            text = engine.span_tokens(span.text)
-            tokens = list(text.later if answer else text.first)
-            rest = [IGNORED] * (len(tokens) - 1)
-            labels += [IGNORED, *rest]
-            starts += [span.fact, *rest]
-            parts += [span.part, *rest]
-        else:
-            # What is copied is written with the space before it, so the text before has none.
-            words = span.text.rstrip(" ") if position + 1 < len(spans) else span.text
-            tokens = engine.tokenizer.encode(words, add_special_tokens=False) if words else []
-            labels += tokens
-            starts += [IGNORED] * len(tokens)
-            parts += [IGNORED] * len(tokens)
-        answer += tokens
-    end = engine.end_tokens[:1]
-    nothing = [IGNORED] * len(end)
+    answer = _Answer(engine)
+    for span in spans:
+        answer.write(span)
+    answer.finish()
     kind = "answer" if question.gold else "refuse"
-    return Example(prompt, answer + end, labels + end, starts + nothing, parts + nothing, kind)
+    return Example(prompt, answer.tokens, answer.labels, answer.starts, answer.parts, kind)
+
+
+class _Answer:
+    """An answer as it is put together, as a generation does it: piece by piece.
+
+    Args:
+        engine: Encodes the pieces.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._space = ""  # the last words' own, which a copied text brings along
+        self.tokens: list[int] = []
+        self.labels: list[int] = []
+        self.starts: list[int] = []
+        self.parts: list[int] = []
+
+    def write(self, span: Span) -> None:
+        """Add a piece: copied, unless a generation would not write the space before it so."""
+        if span.fact is not None:
+            if self.labels[-1:] == [IGNORED]:
+                self._space = self._space or " "  # between two copied texts it goes without saying
+            if tokens := self._copied(span.text):
+                rest = [IGNORED] * (len(tokens) - 1)
+                self._add(tokens, [IGNORED, *rest], [span.fact, *rest], [span.part, *rest])
+                self._space = ""
+                return
+        text = self._space + span.text
+        words = text.rstrip(" ")
+        self._space = text[len(words) :]
+        self._learn(words)
+
+    def finish(self) -> None:
+        """Add the end of the answer."""
+        self._learn(self._space)
+        self._learn_tokens(self._engine.end_tokens[:1])
+
+    def _copied(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text to copy here; none where they would say something else."""
+        vocabulary, span = self._engine.vocabulary, self._engine.span_tokens(text)
+        if not self.tokens and not self._space:
+            return span.later if vocabulary.starts_spaced else span.first
+        opened = bool(self.tokens) and vocabulary.opens(self.tokens[-1])
+        if self._space != ("" if opened else " "):
+            return ()
+        return span.first if opened else span.later
+
+    def _learn(self, words: str) -> None:
+        vocabulary = self._engine.vocabulary
+        self._learn_tokens(vocabulary.behind(words) if self.tokens else vocabulary.at_start(words))
+
+    def _learn_tokens(self, tokens: list[int]) -> None:
+        nothing = [IGNORED] * len(tokens)
+        self._add(tokens, tokens, nothing, nothing)
+
+    def _add(
+        self, tokens: Sequence[int], labels: list[int], starts: list[int], parts: list[int]
+    ) -> None:
+        self.tokens += tokens
+        self.labels += labels
+        self.starts += starts
+        self.parts += parts
 
 
 def text_example(prompt: list[int], continuation: list[int]) -> Example:

@@ -115,6 +115,12 @@ class Engine:
             return []
         return [int(end) for end in ends] if isinstance(ends, (list, tuple)) else [int(ends)]
 
+    def up_to_end(self, ids: list[int]) -> list[int]:
+        """The generated tokens of a row, up to and including the one that ended it."""
+        ends = set(self.end_tokens)
+        cut = next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
+        return ids[:cut]
+
     @property
     def pad_token(self) -> int:
         """What prompts are padded with; masked, so any token does."""

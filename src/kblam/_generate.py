@@ -119,7 +119,7 @@ class Generation:
                 logits_processor=processors,
                 stopping_criteria=StoppingCriteriaList([watch]),
             )
-            texts = [self._trim(row[length:].tolist()) for row in output]
+            texts = [engine.up_to_end(row[length:].tolist()) for row in output]
             timing = Timing(started, watch.first_token_at)
             made = AnswerMaker(
                 engine,
@@ -285,11 +285,3 @@ class Generation:
             config.top_p = options.top_p
             config.top_k = options.top_k  # 0 is all; None would be the library's own default.
         return config
-
-    def _trim(self, ids: list[int]) -> list[int]:
-        """A row's tokens up to and including the one that ended it."""
-        ends = set(self._engine.end_tokens)
-        for position, token in enumerate(ids):
-            if token in ends:
-                return ids[: position + 1]
-        return ids

@@ -89,6 +89,14 @@ class TestQuestionExample:
         assert example.prompt == tokenize(engine.tokenizer, messages)
 
 
+def test_a_generated_row_goes_up_to_its_end(engine: Engine) -> None:
+    end = engine.tokenizer.eos_token_id
+    assert engine.up_to_end([5, 6, end, 7, end]) == [5, 6, end]
+    assert engine.up_to_end([end]) == [end]
+    assert engine.up_to_end([5, 6]) == [5, 6]
+    assert engine.up_to_end([]) == []
+
+
 def test_general_prompts_teach_nothing_but_to_stay() -> None:
     example = text_example([1, 2], [3, 4, 5])
     assert example.labels == example.starts == example.parts == [IGNORED] * 3

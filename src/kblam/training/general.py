@@ -72,10 +72,8 @@ def general_prompts(
                 do_sample=False,
                 pad_token_id=engine.pad_token,
             )
-            ends = set(engine.end_tokens)
-            for row in output[:, padded.input_ids.shape[1] :].tolist():
-                end = next((i + 1 for i, token in enumerate(row) if token in ends), len(row))
-                continuations.append(row[:end])
+            written = output[:, padded.input_ids.shape[1] :].tolist()
+            continuations += map(engine.up_to_end, written)
         with replacing(cache) as path:
             path.write_text(json.dumps({"made_of": made_of, "continuations": continuations}))
     return [

@@ -23,6 +23,7 @@ from kblam._prompt import (
     tokenize,
 )
 from kblam._request import Request
+from kblam._seeded import seeded
 from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer
 from kblam.decoder import Candidates, FactInput, FactSession
@@ -109,8 +110,7 @@ class Generation:
         with ExitStack() as stack:
             processors = self._enter(stack, prompts)
             if request.options.seed is not None:
-                stack.enter_context(torch.random.fork_rng())
-                torch.manual_seed(request.options.seed)
+                stack.enter_context(seeded(request.options.seed, engine.model.device))
             generate: Any = engine.model.generate
             output = generate(
                 input_ids=prompts.input_ids,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
-from tiny_kblam import FACTS
+import torch
+from tiny_kblam import FACTS, make_tokenizer
 
+from kblam._seeded import seeded
 from kblam._stream import StreamClosed
 from kblam.config import GenerationOptions
+from kblam.decoder.watch import GenerationWatch
 from kblam.model import KBLaM
 
 PROMPTS = ["What is it?", "Where is Aurora, and why?", "Borealis"]
@@ -126,8 +129,6 @@ def test_a_copied_value_cut_by_a_stop_string_is_not_cited(copying: KBLaM) -> Non
 
 
 def test_sampling_is_repeatable_and_leaves_the_generator_alone(rambling: KBLaM) -> None:
-    import torch
-
     options = GenerationOptions(max_new_tokens=16, temperature=1.0, seed=4)
     torch.manual_seed(0)
     expected = torch.rand(3)
@@ -140,6 +141,52 @@ def test_sampling_is_repeatable_and_leaves_the_generator_alone(rambling: KBLaM) 
         for seed in range(5, 9)
     }
     assert len(others) > 1
+
+
+def test_a_seed_starts_no_other_device(rambling: KBLaM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generators of eight GPUs were saved and set for a model on the CPU."""
+
+    def touched(*_: object) -> None:
+        raise AssertionError("a GPU was touched")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    for name in ("get_rng_state", "set_rng_state", "manual_seed_all"):
+        monkeypatch.setattr(torch.cuda, name, touched)
+    assert rambling.ask("What is it?", GenerationOptions(4, temperature=1.0, seed=4)).text
+
+
+def test_a_seed_holds_on_the_models_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [torch.Generator().manual_seed(gpu) for gpu in range(3)]
+    before = [gpu.get_state() for gpu in gpus]
+    monkeypatch.setattr(torch.cuda, "default_generators", gpus)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda gpu: gpus[gpu.index].get_state())
+    monkeypatch.setattr(
+        torch.cuda, "set_rng_state", lambda state, gpu: gpus[gpu.index].set_state(state)
+    )
+    with seeded(7, torch.device("cuda", 1)):
+        drawn = torch.rand(3, generator=gpus[1])
+        assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(7)))
+        assert torch.equal(drawn, torch.rand(3))
+    for gpu, state in zip(gpus, before, strict=True):
+        assert torch.equal(gpu.get_state(), state)
+
+
+def test_the_first_token_is_timed_once_it_is_there() -> None:
+    """A GPU is still at work when its tokens are handed out; whoever reads one waits for it."""
+
+    class AtWork(torch.Tensor):
+        def __int__(self) -> int:
+            time.sleep(0.05)
+            return 0
+
+    watch = GenerationWatch(make_tokenizer(), 1)
+    tokens = torch.zeros(1, 2, dtype=torch.long).as_subclass(AtWork)
+    started = time.perf_counter()
+    watch(tokens, None)
+    assert watch.first_token_at - started >= 0.05
+    first = watch.first_token_at
+    watch(tokens, None)
+    assert watch.first_token_at == first
 
 
 def test_by_default_all_tokens_may_be_sampled(rambling: KBLaM) -> None:

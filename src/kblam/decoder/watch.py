@@ -28,6 +28,9 @@ class GenerationWatch(StoppingCriteria):
         stop: Strings that end a row.
         on_text: Called with the whole text of row 0 so far, where given.
         cancelled: Asked after every token, where given.
+
+    Attributes:
+        first_token_at: Reading of the clock once the first tokens were there; None before.
     """
 
     def __init__(
@@ -49,6 +52,8 @@ class GenerationWatch(StoppingCriteria):
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         """Tell which rows are done, (B,)."""
         if self.first_token_at is None:
+            # A GPU may still be at it: its tokens are there once one of them is read.
+            int(input_ids[0, -1])
             self.first_token_at = time.perf_counter()
         batch = input_ids.shape[0]
         if self._cancelled is not None and self._cancelled():

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from kblam._fact_tensors import DeviceCopy, FactTensors, mapped
 from kblam.attention import Int8Facts
 from kblam.decoder import Candidates
 from kblam.index import FactIndex, IndexKeeper
@@ -47,16 +46,24 @@ class EncodedFacts:
 
     Attributes:
         vectors: As the store keeps them.
-        keys: (M, E), float16 or int8. On a CPU the very memory of ``vectors``, not to be written
-            to.
-        values: (M, E), as the keys.
+        tensors: The same on the model's device. On a CPU the very memory of ``vectors``, not to
+            be written to.
         texts: The facts themselves at that moment, for as long as they are read.
     """
 
     vectors: FactVectors
-    keys: Tensor | Int8Facts
-    values: Tensor | Int8Facts
+    tensors: FactTensors
     texts: Snapshot | None = None
+
+    @property
+    def keys(self) -> Tensor | Int8Facts:
+        """(M, E), float16 or int8; as they are for as long as the facts are held."""
+        return self.tensors.keys
+
+    @property
+    def values(self) -> Tensor | Int8Facts:
+        """(M, E), as the keys."""
+        return self.tensors.values
 
     @property
     def fingerprint(self) -> str:
@@ -154,7 +161,7 @@ class KnowledgeBase:
     ) -> None:
         self.store = store
         self._encoder = encoder
-        self._device = device
+        self._copy = None if device.type == "cpu" else DeviceCopy(device)
         self._as_queries = as_queries or encoder.encode
         self._facts: EncodedFacts | None = None
         self._views: dict[View, ViewFacts] = {}  # the one asked for last comes last
@@ -212,23 +219,19 @@ class KnowledgeBase:
             self._encoder.name, views, previous, self._views
         )
         if held is None or held.vectors is not vectors:
-            held = EncodedFacts(vectors, self._tensor(vectors.keys), self._tensor(vectors.values))
+            # What no answer reads any more may be written over.
+            held = self._facts = None
+            held = EncodedFacts(vectors, self._tensors(vectors, previous))
         self._facts = held
         return held
+
+    def _tensors(self, vectors: FactVectors, previous: FactVectors | None) -> FactTensors:
+        return mapped(vectors) if self._copy is None else self._copy.of(vectors, previous)
 
     def _is_current(self, held: EncodedFacts) -> bool:
         # A store that is converted holds the same facts, in another form.
         same = held.fingerprint == self.store.fingerprint
         return same and held.vectors.form == self.store.vector_form
-
-    def _tensor(self, rows: npt.NDArray[Any]) -> Tensor | Int8Facts:
-        with warnings.catch_warnings():
-            # A tensor cannot be read-only as the store's arrays are; nothing writes to this one.
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            if rows.dtype.names is None:
-                return torch.from_numpy(rows).to(self._device)
-            codes, scale = (torch.from_numpy(rows[name]) for name in ("codes", "scale"))
-            return Int8Facts(codes, scale).to(self._device)
 
     def index(self, encoded: EncodedFacts) -> FactIndex | None:
         """The index of these facts; None while there is none, and where they are few."""

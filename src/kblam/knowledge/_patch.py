@@ -12,7 +12,7 @@ from kblam.knowledge._fact_ids import FactIds
 from kblam.knowledge._layout import Rows
 from kblam.knowledge._vector_file import VectorFile
 
-__all__ = ["Part", "Patch", "patch"]
+__all__ = ["Part", "Patch", "RowChanges", "patch"]
 
 Int = npt.NDArray[np.int64]
 
@@ -48,17 +48,32 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class RowChanges:
+    """Which vectors differ from those read before; all others are the same, in the same order.
+
+    Attributes:
+        touched: Positions before the change at which a fact was changed or removed, ascending.
+        fresh: Positions now of the facts that were changed or added, ascending.
+        moved: Whether facts that stayed stand elsewhere now.
+    """
+
+    touched: Int
+    fresh: Int
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Patch:
     """The outcome.
 
     Attributes:
         part: The facts as they are now.
-        touched: Positions before the change at which a fact was changed or removed.
+        changes: What of them was read anew.
         copied: Whether all vectors had to be copied.
     """
 
     part: Part
-    touched: Int
+    changes: RowChanges
     copied: bool
 
 
@@ -85,12 +100,15 @@ def patch(before: Part, changed: Collection[str], removed: Collection[str], fres
     stale = before.ids.positions(lost) if lost else _none()
     touched = np.union1d(places[same], stale)
     after = old + np.cumsum(~same) - 1
-    if not len(stale) and bool((same | (places == old)).all()):
+    moved = bool(len(stale)) or not bool((same | (places == old)).all())
+    part = None
+    if not moved:
         grown = int(old + (~same).sum())
         part = _overlaid(before, fresh, np.where(same, places, after), grown)
-        if part is not None:
-            return Patch(part, touched, copied=False)
-    return Patch(_merged(before, touched, fresh), touched, copied=True)
+    copied = part is None
+    if part is None:
+        part = _merged(before, touched, fresh)
+    return Patch(part, RowChanges(touched, np.searchsorted(part.rows, fresh.rows), moved), copied)
 
 
 def _overlaid(before: Part, fresh: Part, positions: Int, total: int) -> Part | None:

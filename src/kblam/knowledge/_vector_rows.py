@@ -85,7 +85,7 @@ class Files:
             return None
         # What was patched are the facts that the database has.
         digest = int(np.bitwise_xor.reduce(stored.digests))
-        digest ^= int(np.bitwise_xor.reduce(stored.digests[patched.touched]))
+        digest ^= int(np.bitwise_xor.reduce(stored.digests[patched.changes.touched]))
         for changed in everything.digests:
             digest ^= changed
         return patched if digest == self.state.digest else None

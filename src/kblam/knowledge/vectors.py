@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from kblam.errors import StoreCorruptError
 from kblam.knowledge._layout import Layout, Rows, VectorForm, layout_of
-from kblam.knowledge._patch import Part
+from kblam.knowledge._patch import Part, RowChanges
 from kblam.knowledge._schema import read_form
 from kblam.knowledge._state import comes_from, read_state
 from kblam.knowledge._vector_rows import Files, Reader
@@ -54,6 +54,8 @@ class FactVectors:
         mark: What the last change of that state drew at random: it tells states apart that copies
             of one store came to by different ways. None: a store of an earlier version that can
             only be read.
+        changes: What differs from the earlier reading that this one went on from; None where
+            everything was read.
         part: The same with what a later reading goes on from.
     """
 
@@ -68,6 +70,7 @@ class FactVectors:
     rows: Int = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
     store_id: str = ""
     mark: int | None = None
+    changes: RowChanges | None = field(default=None, kw_only=True, repr=False)
     part: Part = field(kw_only=True, repr=False)
 
     def __len__(self) -> int:
@@ -123,7 +126,7 @@ def _vectors(
             return previous
     else:
         previous = None
-    part = _read(Files(database, encoder, state), reader, previous)
+    part, changes = _read(Files(database, encoder, state), reader, previous)
     part.keys.flags.writeable = part.values.flags.writeable = False
     return FactVectors(
         fact_ids=part.ids,
@@ -137,6 +140,7 @@ def _vectors(
         rows=part.rows,
         store_id=state.store,
         mark=state.mark,
+        changes=changes,
         part=part,
     )
 
@@ -157,13 +161,20 @@ def _known(connection: sqlite3.Connection, encoder: str) -> tuple[int, Layout]:
     return number, Layout(form, dimension)
 
 
-def _read(files: Files, reader: Reader, previous: FactVectors | None) -> Part:
-    """Read vectors from wherever that costs least."""
+def _read(
+    files: Files, reader: Reader, previous: FactVectors | None
+) -> tuple[Part, RowChanges | None]:
+    """Read vectors from wherever that costs least; tell what changed, if that is known."""
     if previous is not None:
         patched = reader.patched(previous.part, previous.sequence)
         if patched is not None:
             small = patched.copied and reader.view is None
-            return files.mapped(reader, patched.part, scratch=True) if small else patched.part
+            part = files.mapped(reader, patched.part, scratch=True) if small else patched.part
+            return part, patched.changes
+    return _read_anew(files, reader), None
+
+
+def _read_anew(files: Files, reader: Reader) -> Part:
     whole = files.opened(reader)
     if reader.view is not None:
         return reader.part(reader.all_rows()) if whole is None else reader.of_view(whole.part)

@@ -119,7 +119,7 @@ class Generation:
                 logits_processor=processors,
                 stopping_criteria=StoppingCriteriaList([watch]),
             )
-            texts = [engine.up_to_end(row[length:].tolist()) for row in output]
+            texts = [engine.up_to_end(row) for row in output[:, length:].tolist()]
             timing = Timing(started, watch.first_token_at)
             made = AnswerMaker(
                 engine,

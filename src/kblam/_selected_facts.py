@@ -154,11 +154,10 @@ class SelectedFacts:
             return []
         step = self._repeats(index)
         views = self._seen.views
+        shown = index.masked_fill(~visible, -1)[::step].tolist()
         wanted = [
-            [(view, place) if seen else None for place, seen in zip(row, shown, strict=True)]
-            for view, row, shown in zip(
-                views, index[::step].tolist(), visible[::step].tolist(), strict=True
-            )
+            [(view, place) if place >= 0 else None for place in row]
+            for view, row in zip(views, shown, strict=True)
         ]
         missing = {pair for row in wanted for pair in row if pair is not None} - self._known.keys()
         for view in dict.fromkeys(views):

@@ -136,9 +136,10 @@ class ConstraintProcessor(LogitsProcessor):
                 rows.append(scores[row])
                 continue
             allowed = self._allowed(state, self._budget - len(text), scores[row])
-            shown = torch.from_numpy(allowed)[: scores.shape[1]].to(scores.device)
+            # Looked at before it goes to the scores' device.
+            shown = torch.from_numpy(allowed)[: scores.shape[1]]
             scored, shown = self._marked(scores[row], shown)
-            rows.append(scored.masked_fill(~shown, -torch.inf))
+            rows.append(scored.masked_fill(~shown.to(scores.device), -torch.inf))
         return torch.stack(rows)
 
     def takes(self, text: tuple[int, ...], tokens: Sequence[int]) -> bool:
@@ -157,13 +158,16 @@ class ConstraintProcessor(LogitsProcessor):
         that is not what may follow, the string is to end all the same. And where a string
         begins, it begins with the mark: a token of two signs, '"}' say, would be the end of an
         empty string in most texts, and is no sign of what the string should hold.
+
+        Args:
+            scores: (V,).
+            allowed: Which tokens may follow, (V,), on the CPU.
         """
         scores, allowed = scores.clone(), allowed.clone()
         inside = bool(allowed[self._closing.quote] & allowed[self._closing.letter])
         for mark, begins in self._marks:
             if not allowed[mark]:
                 continue
-            begins = begins.to(allowed.device)
             merged = begins & ~allowed if inside else begins.clone()
             merged[mark] = True
             scores[mark] = scores[merged].logsumexp(0)

@@ -104,8 +104,7 @@ class CopyProcessor(LogitsProcessor):
         groups = [self._texts.row(index, batch) for index in range(batch)]
         states = [self._follow(g, text) for g, text in zip(groups, texts, strict=True)]
         used = self._used(states, batch)
-        gates, pointers = self._point(used, batch)
-        told = self._head.told(used, rows(self._selected.log_prob, batch))[:, 0]
+        gates, pointers, told = self._point(used, batch)
         probs = self._covered(scores.float(), told).softmax(-1)
         self._close(states, texts, told, gates, probs)
         openings = [self._open(group, text) for group, text in zip(groups, texts, strict=True)]
@@ -235,7 +234,7 @@ class CopyProcessor(LogitsProcessor):
         self,
         states: list[list[CopyState]],
         texts: list[tuple[int, ...]],
-        told: Tensor,
+        told: list[list[float]],
         gates: list[float],
         probs: Tensor,
     ) -> None:
@@ -244,29 +243,35 @@ class CopyProcessor(LogitsProcessor):
             return
         assert self._facts is not None
         for index, (options, text) in enumerate(zip(states, texts, strict=True)):
-            left = float(told[index, 0])
-            if has_told_all(likeliest(options), len(text), left, self._facts.alike[index]):
+            left, alike = told[index][0], self._facts.alike[index]
+            if has_told_all(likeliest(options), len(text), left, alike):
                 gates[index] = 0.0
                 probs[index] = _only(probs[index], self._closers())
 
-    def _covered(self, scores: Tensor, told: Tensor) -> Tensor:
+    def _covered(self, scores: Tensor, told: list[list[float]]) -> Tensor:
         """Scores (B, V) that know whether all is told, (B, 2)."""
         if self._make_coverage is None or self._head.coverage is None:
             return scores
-        if not told.any():
+        if not any(map(any, told)):
             return scores
         if self._coverage is None:
             self._coverage = self._make_coverage()
-        return scores + told @ self._coverage
+        return scores + torch.tensor(told, device=scores.device) @ self._coverage
 
-    def _point(self, used: Tensor, batch: int) -> tuple[list[float], list[list[float]]]:
+    def _point(
+        self, used: Tensor, batch: int
+    ) -> tuple[list[float], list[list[float]], list[list[float]]]:
+        """For each row the gate, the weights of the texts, (k * P), and what is told, (2)."""
         if self._facts is None or self._tap.last is None:
             raise RuntimeError("The pointer was asked before the first forward pass.")
         log_none = rows(self._selected.log_none, batch)
         gate, pointer = self._head.score(self._tap.last[:, None], self._facts, log_none, used)
         # A row that may see no fact at all has nothing to copy.
         gates = torch.sigmoid(gate[:, 0]) * self._sees
-        return gates.tolist(), pointer[:, 0].exp().tolist()
+        told = self._head.told(used, rows(self._selected.log_prob, batch))[:, 0]
+        # Read at once: each reading waits for the device.
+        read = torch.cat([gates[:, None], pointer[:, 0].exp(), told], dim=1).tolist()
+        return [row[0] for row in read], [row[1:-2] for row in read], [row[-2:] for row in read]
 
     def _prepared(self, selection: Selection, batch: int) -> tuple[PointerFacts, Tensor]:
         """The facts as the pointer reads them, and which rows see any, (B,)."""

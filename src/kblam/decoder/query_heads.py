@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kblam.config import KnowledgeConfig
+from kblam.decoder.changes import state_of
 from kblam.decoder.layout import query_projection
 
 __all__ = ["FullQueryHead", "LowRankQueryHead", "make_query_head", "query_norm"]
@@ -25,11 +26,23 @@ class FullQueryHead(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(width, hidden_size) * hidden_size**-0.5)
         self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+        self._converted: tuple[object, list[Tensor]] | None = None
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Project hidden states (B, T, D) to queries (B, T, H * d)."""
-        bias = None if self.bias is None else self.bias.to(hidden.dtype)
-        return F.linear(hidden, self.weight.to(hidden.dtype), bias)
+        return F.linear(hidden, *self._parts(hidden.dtype))
+
+    def _parts(self, dtype: torch.dtype) -> list[Tensor]:
+        """Weight, and bias if there is one; outside of training they are converted once."""
+        parts: list[Tensor] = list(self.parameters())
+        if self.weight.dtype == dtype:
+            return parts
+        if torch.is_grad_enabled():
+            return [part.to(dtype) for part in parts]
+        state = (dtype, state_of(parts))
+        if self._converted is None or self._converted[0] != state:
+            self._converted = (state, [part.to(dtype) for part in parts])
+        return self._converted[1]
 
 
 class LowRankQueryHead(nn.Module):

@@ -113,13 +113,14 @@ class MatchHead(nn.Module):
         Returns:
             (B, k), float32.
         """
-        told, verbs = evidence.properties.float(), evidence.verbs
+        told = evidence.properties.float()
+        verbs = evidence.verbs.nonzero(as_tuple=True)
         asked = evidence.question[:, None].float().expand_as(told)
         words = (evidence.named.float(), evidence.excess.float(), similarity.float())
         alone = self._judge(asked, told, *words)
         phrases = F.normalize(told[verbs] + self._VALUE_WEIGHT * values[verbs].float(), dim=-1)
         together = self._judge(asked[verbs], phrases, *(part[verbs] for part in words))
-        return alone.masked_scatter(verbs, torch.maximum(alone[verbs], together))
+        return alone.index_put(verbs, torch.maximum(alone[verbs], together))
 
     def _judge(
         self, asked: Tensor, told: Tensor, named: Tensor, excess: Tensor, similarity: Tensor

@@ -109,8 +109,8 @@ class FactSession:
         similarity = torch.zeros_like(scores)
         if encoded is not None:
             similarity = (chosen.float() @ encoded.float().unsqueeze(-1)).squeeze(-1)
-        told = as_tensor(gather_facts(_for_rows(self.facts.values, batch), index))
-        told = _seen(told, visible)
+        values = _for_rows(self.facts.values, batch)
+        told = _seen(as_tensor(gather_facts(values, index)), visible)
         judged = torch.zeros_like(scores)
         if self.adapter.match is not None and self.facts.evidence is not None:
             evidence = self.facts.evidence(index, visible)

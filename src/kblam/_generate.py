@@ -231,10 +231,10 @@ class Generation:
         # A minus may be one token with the space before it.
         spelling = Spelling(spaced=last.endswith((":", ",")), number=True)
         numbers = self._facts.spelled(prompt, spelling)
-        fits = [bool(number) and form.takes(text, number) for number in numbers]
-        if not any(fits):
+        fitting = [number if number and form.takes(text, number) else () for number in numbers]
+        if not any(fitting):
             return None
-        return Opening(self._facts.fitting(prompt, name[1]), fits, spelling)
+        return Opening(self._facts.fitting(prompt, name[1]), fitting, spelling)
 
     @property
     def _continuations(self) -> dict[Ending, Tensor]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 import torch
 from tiny_copying import END, PROMPT, SPACE, copying
@@ -170,3 +173,39 @@ def test_a_prompt_that_is_not_about_the_facts_copies_nothing(model) -> None:
     with copying(model, [[(50, 51), (60, 61)]], gate=20.0) as copy:
         copy.adapter.selection.none_bias.fill_(100.0)
         torch.testing.assert_close(copy([[]])[0].exp(), copy.words[()], rtol=1e-3, atol=1e-5)
+
+
+def test_what_is_kept_of_an_answer_grows_with_its_length(model) -> None:
+    """Not with its square, as the texts of all its beginnings do."""
+
+    def kept(length: int) -> int:
+        text = [7, 8, 9, 10] * (length // 4)
+        with copying(model, [[(50, 51)]], gate=-30.0) as copy:
+            copy([[]])
+            logits = torch.zeros(1, model.config.vocab_size)
+            gc.collect()
+            tracemalloc.start()
+            for end in range(1, length + 1):
+                copy.processor(torch.cat([PROMPT, torch.tensor([text[:end]])], 1), logits)
+            gc.collect()
+            size, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        return size
+
+    kept(8)
+    assert kept(240) < 2.5 * kept(120)
+
+
+def test_a_beam_that_ended_early_is_still_known(model) -> None:
+    """Its text is no longer among the rows when it turns out to be the best."""
+    with copying(model, [[(50, 51), (60, 61)]], gate=20.0) as copy:
+        copy([[], []])
+        copy([[50], [60]])
+        copy([[50, 51], [60, 61]])
+        copy([[60, 61, 7], [60, 61, 8]])
+        copy([[60, 61, 7, 9], [60, 61, 8, 9]])
+        (span,) = copy.processor.spans(0, 2, (50, 51, END))
+        assert (copy.order[span.fact], span.start, span.end) == (0, 0, 2)
+        assert copy.processor.spans(0, 2, (50, END)) == ()  # it was only begun
+        (span,) = copy.processor.spans(1, 2, (60, 61, 8, 9, END))
+        assert (copy.order[span.fact], span.start, span.end) == (1, 0, 2)

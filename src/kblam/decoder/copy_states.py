@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from kblam.decoder.spans import Ending, Spelling
 
 __all__ = ["CopiedSpan", "CopyState", "CopyStep", "likeliest"]
+
+_WITHIN_TEXT = Spelling(spaced=True)
+_TRACE = 1e-18
+_SMALLEST = 1e-24
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class CopiedSpan:
     start: int
     end: int
     weight: float
-    spelling: Spelling
+    spelling: Spelling = _WITHIN_TEXT
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,10 @@ class CopyStep:
 
     Attributes:
         states: How the text may have come about.
-        gate: How likely a copied text begins.
-        pointer: Which one, (k * P,).
-        probs: The language model's probabilities, (V,).
+        gate: The probability that a text of a fact is copied next.
+        pointer: Of each of k * P texts, that it is this one.
+        texts: Their tokens as they would stand here; none where there is no such text.
+        probs: Of the language model's own next token, (V,).
         probs_after: The same right after a copied text, by what it ends in.
         spelling: How a copied text is written.
     """
@@ -71,6 +78,7 @@ class CopyStep:
     states: list[CopyState]
     gate: float
     pointer: list[float]
+    texts: list[tuple[int, ...]]
     probs: Tensor
     probs_after: Mapping[Ending, Tensor]
     spelling: Spelling
@@ -78,6 +86,47 @@ class CopyStep:
     def words(self, ended: Ending | None) -> Tensor:
         """The language model's probabilities, (V,), after a text that ended in that or in none."""
         return self.probs if ended is None else self.probs_after.get(ended, self.probs)
+
+    def log_probs(self) -> Tensor:
+        """The log-probabilities of the next token over all states, (V,)."""
+        free: dict[Ending | None, float] = defaultdict(float)
+        for state in self.states:
+            if not state.pending:
+                free[state.ended] += state.weight
+        mixed = torch.zeros_like(self.probs)
+        for ended, weight in free.items():
+            mixed.add_(self.words(ended), alpha=weight * (1.0 - self.gate))
+        for state in self.states:
+            if state.pending:
+                mixed[state.pending[0]] += state.weight
+        begun = [
+            (tokens[0], weight)
+            for tokens, weight in zip(self.texts, self.pointer, strict=True)
+            if tokens
+        ]
+        if free and begun:
+            first, weights = zip(*begun, strict=True)
+            places = torch.tensor(first, device=mixed.device)
+            shares = torch.tensor(weights, device=mixed.device) * (sum(free.values()) * self.gate)
+            mixed.index_add_(0, places, shares)
+        # A form may forbid the rest of a text: then it is as the model would go on.
+        mixed.add_(self.probs, alpha=_TRACE)
+        return mixed.clamp_min(_SMALLEST).log()
+
+    def reading(self, parts: int) -> list[float]:
+        """How much each fact is read for the next token, summed over its P texts and the states.
+
+        Args:
+            parts: P.
+        """
+        weights = [0.0] * (len(self.pointer) // parts)
+        for state in self.states:
+            if state.pending:
+                weights[state.spans[-1].fact] += state.weight
+            else:
+                for place, share in enumerate(self.pointer):
+                    weights[place // parts] += state.weight * self.gate * share
+        return weights
 
 
 def likeliest(states: Sequence[CopyState]) -> CopyState:

@@ -26,6 +26,7 @@ from transformers import LogitsProcessor
 
 from kblam.decoder.answer_heads import PointerFacts, PointerHead
 from kblam.decoder.closing import has_told_all
+from kblam.decoder.copy_history import CopyHistory
 from kblam.decoder.copy_states import CopiedSpan, CopyState, CopyStep, likeliest
 from kblam.decoder.facts import Selection, rows
 from kblam.decoder.opening import Opening, opened
@@ -37,7 +38,6 @@ __all__ = ["CopyProcessor"]
 
 _MAX_STATES = 16
 _SMALLEST = 1e-12
-_TRACE = 1e-18
 
 
 class CopyProcessor(LogitsProcessor):
@@ -84,7 +84,7 @@ class CopyProcessor(LogitsProcessor):
         self._make_coverage = coverage
         self._coverage: Tensor | None = None
         self._steps: dict[tuple[int, tuple[int, ...]], CopyStep] = {}
-        self._seen: dict[tuple[int, tuple[int, ...]], list[CopyState]] = {}
+        self._history = CopyHistory()
         self.reading: list[list[float]] = []
         self._facts: PointerFacts | None = None
         self._sees = torch.ones(())
@@ -112,21 +112,24 @@ class CopyProcessor(LogitsProcessor):
         mixed = torch.empty_like(probs)
         steps: dict[tuple[int, tuple[int, ...]], CopyStep] = {}
         for index, (group, text) in enumerate(zip(groups, texts, strict=True)):
+            spelling = self._texts.after(text)
             step = CopyStep(
                 states[index],
                 gates[index],
                 pointers[index],
+                self._texts.offered(group, spelling, len(pointers[index])),
                 probs[index],
                 self._probs_after(states[index], probs[index]),
-                self._texts.after(text),
+                spelling,
             )
             opening = openings[index]
             if opening is not None:
                 step = opened(step, opening, answered[index])
             steps[group, text] = step
-            self._seen[group, text] = states[index]
-            mixed[index] = self._mixture(group, step)
-        self.reading.append(self._reading(steps[groups[0], texts[0]]))
+            self._history.keep(group, text, states[index])
+            mixed[index] = step.log_probs()
+            if index == 0:
+                self.reading.append(step.reading(self._head.num_parts))
         # A step follows from the one before: older ones are never asked for again.
         self._steps = steps
         return mixed.to(scores.dtype)
@@ -160,16 +163,12 @@ class CopyProcessor(LogitsProcessor):
 
     def _finished(self, group: int, text: tuple[int, ...]) -> list[CopyState]:
         """The states after a finished text; what ended a row or beam early is in no value."""
-        for length in range(len(text), -1, -1):
-            states = self._seen.get((group, text[:length]))
-            if states is None:
-                continue
-            if length == len(text):
-                return states
-            if (group, text[:length]) in self._steps:
-                return self._follow(group, text[: length + 1])
-            return [state for state in states if not state.pending] or states
-        return [CopyState(1.0)]
+        length, states = self._history.longest(group, text)
+        if length < len(text) and (group, text[:length]) in self._steps:
+            return self._follow(group, text[: length + 1])
+        if length < len(text):
+            states = [state for state in states if not state.pending] or states
+        return states or [CopyState(1.0)]
 
     def _follow(self, group: int, text: tuple[int, ...]) -> list[CopyState]:
         """The states after a text, from what was offered before its last token."""
@@ -185,9 +184,9 @@ class CopyProcessor(LogitsProcessor):
                 continue
             free = state.weight * (1.0 - before.gate) * float(before.words(state.ended)[token])
             found.append(CopyState(free, state.spans))
-            for place, weight in enumerate(before.pointer):
-                tokens = self._texts.tokens(group, place, before.spelling)
+            for place, tokens in enumerate(before.texts):
                 if tokens and tokens[0] == token:
+                    weight = before.pointer[place]
                     fact, part = divmod(place, self._head.num_parts)
                     end = position + len(tokens)
                     span = CopiedSpan(fact, part, position, end, weight, before.spelling)
@@ -282,42 +281,6 @@ class CopyProcessor(LogitsProcessor):
         verbs = torch.tensor(self._texts.verbs(batch, keys.shape[1]), device=keys.device)
         facts = self._head.prepare(keys, rows(selection.log_prob, batch), mask, verbs)
         return facts, mask.any(1)
-
-    def _reading(self, step: CopyStep) -> list[float]:
-        """How much each fact is read for the next token, summed over its texts and the states."""
-        parts = self._head.num_parts
-        weights = [0.0] * (len(step.pointer) // parts)
-        for state in step.states:
-            if state.pending:
-                weights[state.spans[-1].fact] += state.weight
-            else:
-                for place, share in enumerate(step.pointer):
-                    weights[place // parts] += state.weight * step.gate * share
-        return weights
-
-    def _mixture(self, group: int, step: CopyStep) -> Tensor:
-        free = sum(state.weight for state in step.states if not state.pending)
-        mixed = torch.zeros_like(step.probs)
-        for ended in {state.ended: None for state in step.states if not state.pending}:
-            after = sum(s.weight for s in step.states if not s.pending and s.ended == ended)
-            mixed.add_(step.words(ended), alpha=after * (1.0 - step.gate))
-        for state in step.states:
-            if state.pending:
-                mixed[state.pending[0]] += state.weight
-        if free > 0.0:
-            begun = [
-                (tokens[0], weight)
-                for place, weight in enumerate(step.pointer)
-                if (tokens := self._texts.tokens(group, place, step.spelling))
-            ]
-            if begun:
-                first, weights = zip(*begun, strict=True)
-                places = torch.tensor(first, device=mixed.device)
-                shares = torch.tensor(weights, device=mixed.device) * (free * step.gate)
-                mixed.index_add_(0, places, shares)
-        # A form may forbid the rest of a text: then it is as the model would go on.
-        mixed.add_(step.probs, alpha=_TRACE)
-        return mixed.clamp_min(_SMALLEST**2).log()
 
 
 def _only(probs: Tensor, allowed: Tensor) -> Tensor:

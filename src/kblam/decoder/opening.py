@@ -21,12 +21,12 @@ class Opening:
 
     Attributes:
         factors: What each text's weight is multiplied by, (k * P,).
-        fits: Which texts the form can take, (k * P,); None is all.
+        texts: Their tokens there, none where the form cannot take them; None is as anywhere.
         spelling: How they are written there; None is as anywhere.
     """
 
     factors: Sequence[float]
-    fits: Sequence[bool] | None = None
+    texts: Sequence[tuple[int, ...]] | None = None
     spelling: Spelling | None = None
 
 
@@ -46,15 +46,16 @@ def opened(step: CopyStep, opening: Opening, answered: float) -> CopyStep:
     """
     gate = max(step.gate, _OPEN * answered)
     weights = [w * f for w, f in zip(step.pointer, opening.factors, strict=True)]
-    fits = opening.fits or [True] * len(weights)
-    kept = [w if fit else 0.0 for w, fit in zip(weights, fits, strict=True)]
-    share = sum(kept)
+    texts = step.texts if opening.texts is None else list(opening.texts)
     spelling = opening.spelling or step.spelling
+    kept = [w if text else 0.0 for w, text in zip(weights, texts, strict=True)]
+    share = sum(kept)
     return replace(
         step,
         states=[_going_on(state, spelling) for state in step.states],
         gate=gate * share / max(sum(weights), _SMALLEST),
         pointer=[weight / max(share, _SMALLEST) for weight in kept],
+        texts=texts,
         spelling=spelling,
     )
 

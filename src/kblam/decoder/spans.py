@@ -102,3 +102,7 @@ class SpanLookup:
         if place >= len(self._texts[prompt]):
             return ()
         return self._texts[prompt][place].spelled(spelling)
+
+    def offered(self, prompt: int, spelling: Spelling, count: int) -> list[tuple[int, ...]]:
+        """The tokens of a prompt's ``count`` texts."""
+        return [self.tokens(prompt, place, spelling) for place in range(count)]

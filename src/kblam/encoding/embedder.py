@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kblam._digest import weights_digest
 from kblam._quiet import quiet_loading
 from kblam.encoding._sentences import Precision, sentences
 from kblam.errors import ConfigError
@@ -123,12 +125,8 @@ class SentenceEncoder(CachedEmbedder):
         precision: Precision = "auto",
     ) -> None:
         super().__init__(cache_size, batch_size)
-        from sentence_transformers import SentenceTransformer
-
-        location = resolve_encoder(name)
-        with quiet_loading():
-            model = SentenceTransformer(location.path, device=str(device or "cpu"))
-        model.requires_grad_(False)
+        self._path = resolve_encoder(name).path
+        model = _opened(self._path, str(device or "cpu"))
         self.name = str(name).rstrip("/").rsplit("/", 1)[-1]
         dimension = model.get_embedding_dimension()
         if dimension is None:
@@ -136,9 +134,26 @@ class SentenceEncoder(CachedEmbedder):
         self.dimension = int(dimension)
         self._sentences = sentences(model, precision, batch_size)
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weights and of how they are used: under one name there may be others.
+
+        They are read again for it, which takes as long as the first time.
+        """
+        model = _opened(self._path, "cpu")
+        return weights_digest(model, before=repr(model))
+
     def _embed(self, texts: list[str]) -> Vectors:
         vectors: Vectors = self._sentences(texts).numpy()
         return vectors
+
+
+def _opened(path: str, device: str) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    with quiet_loading():
+        model = SentenceTransformer(path, device=device)
+    return model.requires_grad_(False)
 
 
 class _ForeignEmbedder(CachedEmbedder):

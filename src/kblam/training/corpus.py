@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from kblam.encoding import Evidence, encode_or_zero, read_evidence
+from kblam.encoding import Evidence, SentenceEncoder, encode_or_zero, read_evidence
 from kblam.knowledge import TextEmbedder, Triple
 from kblam.training._files import read_tensors, write_tensors
 from kblam.training.data import (
@@ -32,6 +32,7 @@ __all__ = [
     "cached_embeddings",
     "corpus_evidence",
     "embed",
+    "encoder_identity",
 ]
 
 _log = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ def build_corpus(
         facts, questions = mix(facts, questions, own, num_own, seed)
         made_of += f"-{_digest_facts(own.facts)}"
     # Equal sizes do not make equal data: the generator may have changed since.
-    made_of += f"-{_digest(questions)}-{encoder.name}"
+    made_of += f"-{_digest(questions)}-{encoder_identity(encoder)}"
     tensors = cached_embeddings(
         cache,
         made_of,
@@ -188,6 +189,11 @@ def build_corpus(
         verbs=torch.tensor([fact.verb_text is not None for fact in facts]),
         made_of=made_of,
     )
+
+
+def encoder_identity(encoder: TextEmbedder) -> str:
+    """Names an encoder by its weights; one of another framework by its name."""
+    return encoder.digest if isinstance(encoder, SentenceEncoder) else encoder.name
 
 
 def _digest_facts(facts: Sequence[Triple]) -> str:
@@ -220,7 +226,9 @@ def cached_embeddings(
     tensors = read_tensors(cache, made_of) if cache.is_file() else None
     if tensors is None:
         if cache.is_file():
-            _log.warning("The embeddings cached in %s are of other data; embedding again.", cache)
+            _log.warning(
+                "The embeddings in %s are of other data or another encoder; embedding again.", cache
+            )
         # Rounded at once: a resumed run reads the same numbers as the one that was cut.
         tensors = {name: tensor.half().contiguous() for name, tensor in make().items()}
         write_tensors(cache, tensors, made_of)

@@ -25,7 +25,7 @@ from kblam.training.calibrate import calibrate
 from kblam.training.checkpoint import Checkpoint
 from kblam.training.compilation import compiled
 from kblam.training.config import TrainingConfig
-from kblam.training.corpus import Corpus, build_corpus
+from kblam.training.corpus import Corpus, build_corpus, encoder_identity
 from kblam.training.curve import Curve
 from kblam.training.general import general_prompts
 from kblam.training.joint import train_jointly
@@ -68,8 +68,8 @@ def train(config: TrainingConfig) -> Path:
     Raises:
         WeightsNotFoundError: The base model or encoder is nowhere to be found.
         ConfigError: The device, a file of one's own facts or questions, or the base's head is not
-            as expected, or the checkpoint in the folder is of other settings, of another base, or
-            damaged.
+            as expected, or the checkpoint in the folder is of other settings, of another base or
+            encoder, or damaged.
         MissingExtraError: A package is not installed that training or a setting needs.
         KBLaMError: The loss became infinite, or something changed which must never change.
     """
@@ -100,8 +100,12 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
     if config.only is not None:
         freeze_others(adapter, config.only)
     cache = output / "cache" / config.data_key()
+    settings = {
+        **config.for_checkpoint(),
+        "the weights of encoder": encoder_identity(engine.encoder),
+    }
     checkpoint = Checkpoint(
-        output / "checkpoint", config.for_checkpoint(), {"dtype": str(model.dtype), "weights": base}
+        output / "checkpoint", settings, {"dtype": str(model.dtype), "weights": base}
     )
     # What the main process makes or puts right, the others find.
     with accelerator.main_process_first():

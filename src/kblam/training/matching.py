@@ -27,7 +27,7 @@ from tqdm import tqdm
 from kblam.decoder.selection_heads import MatchHead
 from kblam.encoding.evidence import NUM_EXCESS, NUM_NAMED, Evidence, without_names
 from kblam.knowledge import TextEmbedder, verbalise
-from kblam.training.corpus import cached_embeddings, embed
+from kblam.training.corpus import cached_embeddings, embed, encoder_identity
 from kblam.training.data import Asking, generate_askings, is_verb
 
 __all__ = ["MatchingPairs", "build_pairs", "matching_loss", "train_matching"]
@@ -139,7 +139,7 @@ def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path, each: int) -> 
     values = [value for _, value in told]
     tensors = cached_embeddings(
         cache,
-        f"{_digest(questions + texts + values)}-{encoder.name}",
+        f"{_digest(questions + texts + values)}-{encoder_identity(encoder)}",
         lambda: {
             "questions": embed(encoder, questions, "ways of asking"),
             "properties": embed(encoder, texts, "properties"),

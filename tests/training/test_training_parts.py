@@ -205,6 +205,10 @@ class TestConfiguration:
             TrainingConfig(), engine.model, engine.encoder
         ).knowledge_layers == (1,)
 
+    def test_a_first_layer_past_the_last_is_refused(self, engine: Engine) -> None:
+        with pytest.raises(ConfigError, match=r"first_layer at or below 2, .*got 3"):
+            knowledge_config(TrainingConfig(first_layer=3), engine.model, engine.encoder)
+
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
@@ -214,6 +218,13 @@ class TestConfiguration:
             ({"num_questions": 1}, "num_questions >= 2, got 1"),
             ({"retrieval_steps": -1}, "retrieval_steps"),
             ({"learning_rate": 0.0}, "learning rate"),
+            ({"learning_rate": float("inf")}, "Expected a learning rate > 0, got inf"),
+            ({"retrieval_learning_rate": float("nan")}, "retrieval learning rate > 0, got nan"),
+            ({"kl_weight": -1.0}, "kl_weight >= 0, got -1"),
+            ({"refusal_weight": float("nan")}, "refusal_weight >= 0, got nan"),
+            ({"warmup": 3.0}, "warmup, a share of the steps, got 3"),
+            ({"first_layer": -1}, "first_layer >= 0, got -1"),
+            ({"seed": -1}, "seed >= 0, got -1"),
             ({"candidates": 8, "top_k": 16}, "candidates"),
             ({"batch_size": 2, "instructions_per_batch": 4}, "batch_size"),
         ],

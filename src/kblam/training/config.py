@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +25,14 @@ _FREE_SETTINGS = (
     "output_dir", "steps", "checkpoint_every", "validation_every", "device", "compile", "log_with",
 )  # fmt: skip
 _OWN_SETTINGS = ("facts", "questions", "own_share")
+_FROM_ONE = (
+    "num_facts", "retrieval_questions", "steps", "batch_size", "candidates", "layer_spacing",
+    "pools", "top_k", "checkpoint_every", "validation_every",
+)  # fmt: skip
+_FROM_ZERO = (
+    "seed", "num_instructions", "retrieval_steps", "instructions_per_batch", "first_layer",
+    "kl_weight", "selection_weight", "refusal_weight",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,15 +119,7 @@ class TrainingConfig:
     log_with: Literal["tensorboard"] | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            "num_facts", "retrieval_questions", "steps", "batch_size",
-            "candidates", "layer_spacing", "pools", "top_k", "checkpoint_every", "validation_every",
-        ):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ConfigError(f"Expected {name} >= 1, got {getattr(self, name)}.")
-        for name in ("num_instructions", "retrieval_steps", "instructions_per_batch"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"Expected {name} >= 0, got {getattr(self, name)}.")
+        self._check_ranges()
         if self.num_questions < 2:
             raise ConfigError(
                 f"Expected num_questions >= 2, got {self.num_questions}: as many held-back ones "
@@ -142,8 +143,6 @@ class TrainingConfig:
             )
         if not 0.0 < self.own_share <= 1.0:
             raise ConfigError(f"Expected own_share above 0 and up to 1, got {self.own_share}.")
-        if not self.learning_rate > 0.0:
-            raise ConfigError(f"Expected a learning rate > 0, got {self.learning_rate}.")
         if self.only is not None and self.retrieval_steps > 0:
             raise ConfigError(
                 f"Expected retrieval_steps = 0 where only {self.only!r} is trained, got "
@@ -153,6 +152,18 @@ class TrainingConfig:
             raise ConfigError(
                 f"Expected at least top_k = {self.top_k} candidates, got {self.candidates}."
             )
+
+    def _check_ranges(self) -> None:
+        for names, least in ((_FROM_ONE, 1), (_FROM_ZERO, 0)):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not least <= value < math.inf:
+                    raise ConfigError(f"Expected {name} >= {least}, got {value}.")
+        for name in ("learning_rate", "retrieval_learning_rate"):
+            if not 0.0 < (value := getattr(self, name)) < math.inf:
+                raise ConfigError(f"Expected a {name.replace('_', ' ')} > 0, got {value}.")
+        if not 0.0 <= self.warmup <= 1.0:
+            raise ConfigError(f"Expected warmup, a share of the steps, got {self.warmup}.")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from kblam._engine import Engine
 from kblam.config import COPY_PARTS, DEFAULT_REFUSAL, KnowledgeConfig, SelectionConfig
 from kblam.decoder import AttachedDecoder, FactInput, attention_layout
+from kblam.errors import ConfigError
 from kblam.knowledge import TextEmbedder
 from kblam.training.batches import collate, question_example
 from kblam.training.candidates import choose_candidates
@@ -41,11 +42,20 @@ def _length(question: TrainingQuestion) -> int:
 def knowledge_config(
     config: TrainingConfig, model: PreTrainedModel, encoder: TextEmbedder
 ) -> KnowledgeConfig:
-    """The adapter's shape for a base model: which layers read, and where selection stands."""
+    """The adapter's shape for a base model: which layers read, and where selection stands.
+
+    Raises:
+        ConfigError: The first layer asked for is past the base's last one.
+    """
     layout = attention_layout(model)
     first = config.first_layer
     wanted = round(0.4 * layout.num_layers) if first is None else first
     layers = [index for index in layout.modules if index >= wanted]
+    if not layers:
+        raise ConfigError(
+            f"Expected first_layer at or below {max(layout.modules)}, the base's last layer with "
+            f"attention, got {first}."
+        )
     return KnowledgeConfig(
         encoder=encoder.name,
         encoder_dimension=encoder.dimension,

@@ -132,6 +132,7 @@ def test_questions_that_no_fact_answers_are_left_out(facts: Path, caplog) -> Non
         own = read(facts, asked("Who leads Aurora?", "Mirela Osei"), asked("Who?", "Nobody"))
     assert len(own.questions) == 1
     assert "1 of 2 questions" in caplog.text
+    assert "first 'Who?'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,20 @@ def test_questions_that_no_fact_answers_are_left_out(facts: Path, caplog) -> Non
 def test_a_line_that_is_no_question_is_named(facts: Path, row, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read(facts, asked("Who leads Aurora?", "Mirela Osei"), row)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        asked("who pays for  Aurora?", "Helia Inc.", entity="Aurora", property="sponsors"),
+        asked("Who pays for Aurora?"),
+    ],
+)
+def test_one_text_has_one_answer(facts: Path, other: dict) -> None:
+    once = asked("Who pays for Aurora?", "Nordbank", entity="Aurora", property="sponsors")
+    with pytest.raises(ConfigError, match=r"same words in 2 lines, first 'Who pays for Aurora\?'"):
+        read(facts, once, other)
+    assert len(read(facts, once, once).questions) == 2
 
 
 def test_files_that_hold_nothing_to_learn_are_refused(facts: Path, tmp_path: Path) -> None:

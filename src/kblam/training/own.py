@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kblam._questions import FactsAsked, Question, load_facts, load_questions, place
+from kblam._questions import FactsAsked, Question, fold, load_facts, load_questions, place
 from kblam.errors import ConfigError
 from kblam.knowledge import Triple
 from kblam.training.data import TrainingQuestion, told
@@ -47,19 +48,21 @@ def read_own(facts: str | Path, questions: str | Path) -> Own:
 
     Raises:
         ConfigError: A file is missing or empty, a line is no question, a question that is to be
-            refused has an answer among the facts, or no question has one.
+            refused has an answer among the facts, one text is to be answered in two ways, or no
+            question has an answer.
         FactError: A line is no fact.
     """
     reader = _Reader(load_facts(facts))
-    asked = [
-        reader.question(question, place(questions, question.index))
-        for question in load_questions(questions)
-    ]
+    rows = load_questions(questions)
+    asked = [reader.question(row, place(questions, row.index)) for row in rows]
     known = tuple(question for question in asked if question is not None)
+    _check_one_answer(known, questions)
     if len(known) < len(asked):
         _log.warning(
-            "%d of %d questions in %s have an answer that no fact in %s holds; they are left out.",
+            "%d of %d questions in %s have an answer that no fact in %s holds, first %r; they are "
+            "left out.",
             len(asked) - len(known), len(asked), questions, facts,
+            next(one.text for one, found in zip(rows, asked, strict=True) if found is None),
         )  # fmt: skip
     if not known:
         raise ConfigError(
@@ -67,6 +70,20 @@ def read_own(facts: str | Path, questions: str | Path) -> Own:
             "no answers; there are none. Compare the files' entities and properties."
         )
     return Own(reader.facts, known)
+
+
+def _check_one_answer(asked: Sequence[TrainingQuestion], path: str | Path) -> None:
+    """Refuse a text that is to be answered by some facts here, by others or none there."""
+    found: dict[str, set[tuple[int, ...]]] = defaultdict(set)
+    for question in asked:
+        found[fold(question.question)].add(tuple(sorted(question.gold)))
+    twice = [q.question for q in asked if len(found[fold(q.question)]) > 1]
+    if twice:
+        raise ConfigError(
+            f"Expected one reply to each question in {path}, got other answers to the same words "
+            f"in {len(twice)} lines, first {twice[0]!r}. Give all answers to a question in one "
+            "line, and name in the question whom it is about."
+        )
 
 
 def mix(

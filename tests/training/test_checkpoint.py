@@ -16,7 +16,7 @@ pytest.importorskip("accelerate")
 
 from kblam._engine import Engine
 from kblam.decoder import KnowledgeAdapter
-from kblam.errors import ConfigError
+from kblam.errors import ConfigError, KBLaMError
 from kblam.training import TrainingConfig
 from kblam.training.checkpoint import Checkpoint
 from kblam.training.optimisation import make_optimizer
@@ -115,6 +115,24 @@ def test_a_damaged_one_is_told(run: Run, folder: Path, name: str) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(ConfigError, match=r"could not read it.*another --output-dir"):
         kept(folder).load(*run.state)
+
+
+def test_one_that_cannot_be_written_leaves_the_one_before(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.learn(0)
+    kept(folder).save(1, *run.state)
+
+    def full(_tensors: dict, path: Path) -> None:
+        path.write_text("half of")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kblam.training.checkpoint.save_file", full)
+        with pytest.raises(KBLaMError, match=r"checkpoint, could not: .*No space left"):
+            kept(folder).save(2, *run.state)
+    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
+    assert kept(folder).load(*run.state) == 1
 
 
 class TestCheck:

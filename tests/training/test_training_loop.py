@@ -23,6 +23,7 @@ from kblam.encoding import SentenceEncoder
 from kblam.errors import AdapterError, ConfigError, KBLaMError, MissingExtraError
 from kblam.model import KBLaM
 from kblam.training import TrainingConfig, train
+from kblam.training._files import alone_in
 from kblam.training.checkpoint import Checkpoint
 from kblam.training.corpus import build_corpus
 from kblam.training.matching import build_pairs
@@ -128,6 +129,11 @@ def test_a_run_does_not_go_on_with_other_settings(config: TrainingConfig, uncut:
     with pytest.raises(ConfigError, match=r"differ: learning_rate, seed\."):
         train(dataclasses.replace(config, learning_rate=1e-5, seed=1, steps=9))
     assert (uncut / "training_config.json").read_bytes() == before
+
+
+def test_two_runs_in_one_folder_are_refused(config: TrainingConfig, uncut: Path) -> None:
+    with alone_in(uncut), pytest.raises(ConfigError, match="another run is under way"):
+        train(config)
 
 
 def test_a_base_that_was_exchanged_under_its_name_is_not_gone_on_with(

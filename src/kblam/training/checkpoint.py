@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from kblam.decoder import KnowledgeAdapter
 from kblam.errors import ConfigError
+from kblam.training._files import writing
 
 __all__ = ["Checkpoint"]
 
@@ -128,7 +129,23 @@ class Checkpoint:
             adapter: What is trained.
             optimizer: Of its numbers.
             schedule: Of the optimiser.
+
+        Raises:
+            KBLaMError: It cannot be written; the one before is as it was.
         """
+        with writing(self._folder):
+            try:
+                self._write(step, adapter, optimizer, schedule)
+            finally:
+                _remove(self._fresh)  # what was written of it takes up room
+
+    def _write(
+        self,
+        step: int,
+        adapter: KnowledgeAdapter,
+        optimizer: torch.optim.Optimizer,
+        schedule: LRScheduler,
+    ) -> None:
         # A cut while an earlier one was written may have left a part of it.
         _remove(self._fresh)
         self._fresh.mkdir(parents=True)

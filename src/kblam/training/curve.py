@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kblam.errors import require
+from kblam.errors import ConfigError, require
 from kblam.training._files import replacing
 
 __all__ = ["Curve", "plot_curve"]
@@ -25,6 +25,9 @@ class Curve:
     Args:
         folder: Of ``curve.json``, which is gone on with, and ``curve.png``.
         report: Called with the numbers of each new row and its step.
+
+    Raises:
+        ConfigError: The file there is no learning curve.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class Curve:
         self._report = report
         self.rows: list[dict[str, Any]] = []
         if self._file.exists():
-            self.rows = json.loads(self._file.read_text())
+            self.rows = _read(self._file)
 
     def add(self, stage: str, step: int, numbers: dict[str, float]) -> None:
         """Append a row.
@@ -68,6 +71,20 @@ class Curve:
         if any(row["stage"] == "joint" for row in self.rows):
             with replacing(self._picture) as path:
                 plot_curve(self.rows, path)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(path.read_text())
+        if all({"stage", "step"} <= row.keys() for row in rows):
+            return rows  # type: ignore[no-any-return]
+        found = "rows without a stage or a step"
+    except (ValueError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error!s:.200}"
+    raise ConfigError(
+        f"Expected the learning curve of this run in {path}, got {found}. Move the file away to go "
+        "on without what it held."
+    )
 
 
 def plot_curve(rows: list[dict[str, Any]], path: Path) -> None:

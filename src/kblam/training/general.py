@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from kblam.training.data import general_instructions
 
 __all__ = ["General", "general_prompts"]
 
+_log = logging.getLogger(__name__)
 _NEW_TOKENS = 32
 _BATCH = 32
 
@@ -53,7 +55,7 @@ def general_prompts(
     prompts = [tokenize(engine.tokenizer, [{"role": "user", "content": text}]) for text in texts]
     continuations: list[list[int]] = []
     made_of = values_digest([base, _NEW_TOKENS, prompts])
-    held = json.loads(cache.read_text()) if cache.is_file() else {}
+    held = _held(cache)
     if held.get("made_of") == made_of:
         continuations = held["continuations"]
     else:
@@ -80,3 +82,13 @@ def general_prompts(
         General(text, text_example(prompt, continuation))
         for text, prompt, continuation in zip(texts, prompts, continuations, strict=True)
     ]
+
+
+def _held(cache: Path) -> dict[str, Any]:
+    """What is cached, nothing if that is damaged."""
+    try:
+        held = json.loads(cache.read_text()) if cache.is_file() else {}
+    except ValueError as error:
+        _log.warning("The file %s is damaged: %s.", cache, error)
+        return {}
+    return held if isinstance(held, dict) else {}

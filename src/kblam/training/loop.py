@@ -19,7 +19,7 @@ from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach, attention_l
 from kblam.encoding import CachedEmbedder
 from kblam.errors import KBLaMError, require
 from kblam.knowledge import TextEmbedder
-from kblam.training._files import replacing
+from kblam.training._files import alone_in, replacing, writing
 from kblam.training.batches import question_example
 from kblam.training.calibrate import calibrate
 from kblam.training.checkpoint import Checkpoint
@@ -68,16 +68,18 @@ def train(config: TrainingConfig) -> Path:
     Raises:
         WeightsNotFoundError: The base model or encoder is nowhere to be found.
         ConfigError: The device, a file of one's own facts or questions, or the base's head is not
-            as expected, or the checkpoint in the folder is of other settings, of another base or
-            encoder, or damaged.
+            as expected; another run is in the folder; or the checkpoint there is of other
+            settings, of another base or encoder, or damaged.
         MissingExtraError: A package is not installed that training or a setting needs.
-        KBLaMError: The loss became infinite, or something changed which must never change.
+        KBLaMError: The loss became infinite, a file cannot be written, or something changed which
+            must never change.
     """
     require("matplotlib", extra="train")  # the curve's picture: better now than after an hour
     output = Path(config.output_dir)
     accelerator = make_accelerator(config, output)
+    alone = alone_in(output) if accelerator.is_main_process else nullcontext()
     try:
-        with quick_products(accelerator.device):
+        with alone, quick_products(accelerator.device):
             _train(config, accelerator, output)
     finally:
         for tracker in accelerator.trackers:
@@ -137,8 +139,11 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
         refusal = dataclasses.replace(adapter.config.refusal, threshold=threshold)
         adapter.config = dataclasses.replace(adapter.config, refusal=refusal)
         report = calibration.report(threshold)
-        (output / "calibration.json").write_text(json.dumps(report, indent=2) + "\n")
-        adapters.save_pretrained(adapter, output / "adapter", model, base_model=config.base_model)
+        with replacing(output / "calibration.json") as path:
+            path.write_text(json.dumps(report, indent=2) + "\n")
+        name, folder = config.base_model, output / "adapter"
+        with writing(folder):
+            adapters.save_pretrained(adapter, folder, model, base_model=name)
         curve.write()
     accelerator.wait_for_everyone()
 

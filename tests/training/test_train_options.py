@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from kblam.errors import ConfigError, KBLaMError, MissingExtraError
 from kblam.training import TrainingConfig, train
 from kblam.training.compilation import compiled
 from kblam.training.corpus import Corpus
-from kblam.training.curve import Curve
+from kblam.training.curve import Curve, plot_curve
 from kblam.training.processes import base_dtype, make_accelerator, quick_products
 from kblam.training.trainer import Trainer
 
@@ -51,6 +52,39 @@ class TestCurve:
         assert all(picture.startswith(b"\x89PNG") for picture in pictures)
         assert Curve(tmp_path).rows == curve.rows
         assert {path.name for path in tmp_path.iterdir()} == {"curve.json", "curve.png"}
+
+    @pytest.mark.parametrize(
+        ("losses", "labels"),
+        [
+            ([5.2, 5.8], ["5", "10"]),
+            ([0.0002, 0.0001], ["0", "0.01"]),
+            ([0.3, 6.8, 0.0], ["0", "0.01", "0.1", "1", "10"]),
+            ([120.0, float("inf")], ["100", "200"]),
+        ],
+    )
+    def test_every_loss_lies_between_numbers_that_are_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list, labels: list
+    ) -> None:
+        drawn = self._drawn(tmp_path, monkeypatch, losses)
+        assert [label.get_text() for label in drawn.get_yticklabels()] == labels
+
+    def test_the_mean_of_a_short_run_shows_where_it_goes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drawn = self._drawn(tmp_path, monkeypatch, [float(20 - step) for step in range(20)])
+        steps, mean = (line.get_ydata() for line in drawn.lines)
+        assert mean[0] > 18 > 3 > mean[-1]
+        assert len(set(mean)) == len(steps)
+
+    @staticmethod
+    def _drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> Any:
+        from matplotlib.figure import Figure
+
+        kept = []
+        monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **kwargs: kept.append(figure))
+        rows = [{"stage": "joint", "step": s, "words": loss} for s, loss in enumerate(losses)]
+        plot_curve(rows, tmp_path / "curve.png")
+        return kept[0].axes[0]
 
     def test_each_row_is_reported_once(self, tmp_path: Path) -> None:
         reports = []

@@ -17,6 +17,8 @@ __all__ = ["Curve", "plot_curve"]
 _PARTS = ("words", "gate", "copy", "selection", "matching", "refusal", "divergence")
 _FIRST = ("matching", "selection")
 _AROUND = 20
+_LINEAR_BELOW = 0.01
+_MOST_TICKS = 5
 
 
 class Curve:
@@ -99,22 +101,27 @@ def plot_curve(rows: list[dict[str, Any]], path: Path) -> None:
     """
     require("matplotlib", extra="plot")
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     parts = [part for part in _PARTS if any(part in row for row in rows)]
     figure = Figure(figsize=(16, 3), layout="constrained")
     for position, (part, axes) in enumerate(
-        zip(parts, figure.subplots(1, len(parts)), strict=True)
+        zip(parts, figure.subplots(1, len(parts), squeeze=False)[0], strict=True)
     ):
         steps, losses = _points(rows, "joint", part)
         # One batch says little: the mean of those around it can be read.
         axes.plot(steps, losses, color="tab:blue", alpha=0.2, linewidth=0.8)
         axes.plot(steps, _smooth(losses), color="tab:blue", label="joint")
-        steps, losses = _points(rows, "validation", part)
-        if any(losses):  # pairs and general prompts have no part in it
-            axes.plot(steps, losses, "o", color="tab:orange", label="validation", markersize=4)
+        at, seen = _points(rows, "validation", part)
+        if any(seen):  # pairs and general prompts have no part in it
+            axes.plot(at, seen, "o", color="tab:orange", label="validation", markersize=4)
         axes.set_title(part)
         axes.set_xlabel("step")
-        axes.set_yscale("symlog", linthresh=0.01)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        axes.set_yscale("symlog", linthresh=_LINEAR_BELOW)
+        axes.set_yticks(ticks := _ticks([*losses, *seen]), [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_ylim(ticks[0], ticks[-1])
         axes.grid(alpha=0.3)
         if position == 0:
             axes.legend()
@@ -127,8 +134,23 @@ def _points(rows: list[dict[str, Any]], stage: str, part: str) -> tuple[list[int
 
 
 def _smooth(losses: list[float]) -> list[float]:
-    """The mean of each and of those around it."""
+    """The mean of each and of those around it, of a short run a tenth on either side."""
+    around = min(_AROUND, len(losses) // 10)
     return [
-        float(np.mean(losses[max(0, place - _AROUND) : place + _AROUND + 1]))
+        float(np.mean(losses[max(0, place - around) : place + around + 1]))
         for place in range(len(losses))
     ]
+
+
+def _ticks(losses: list[float]) -> list[float]:
+    """Round numbers around some losses, from just below to just above them all."""
+    known = [max(0.0, number) for number in losses if np.isfinite(number)] or [1.0]
+    powers = range(round(np.log10(_LINEAR_BELOW)), int(np.log10(max(*known, 1.0))) + 2)
+    marks = [0.0, *(digit * 10.0**power for power in powers for digit in (1, 2, 5))]
+    low = [mark for mark in marks if mark <= min(known)][-1]
+    high = next(mark for mark in marks if mark >= max(known) and mark > low)
+    inside = [mark for mark in marks if low < mark < high]
+    # One a factor of ten where there would be a crowd.
+    if len(inside) > _MOST_TICKS:
+        inside = [mark for mark in inside if f"{mark:g}".strip("0.") == "1"]
+    return [low, *inside, high]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Before any test imports a library that reads them. Subprocesses of tests inherit them.
@@ -10,6 +11,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -19,3 +21,15 @@ torch.set_num_threads(1)
 # what nobody thought of: RANDOM_EXAMPLES=1 make test
 settings.register_profile("repeatable", derandomize="RANDOM_EXAMPLES" not in os.environ)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first: no worker is left alone with one at the end."""
+    longest = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in longest)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now, a million objects that stay, out of garbage collections."""
+    gc.collect()
+    gc.freeze()

@@ -15,6 +15,8 @@ import pytest
 
 from kblam.knowledge import KnowledgeStore
 
+pytestmark = pytest.mark.long
+
 KILLS = 50
 # Enough for a file of vectors beside the store.
 FACTS = 4100

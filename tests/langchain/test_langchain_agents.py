@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from kblam_integrations.langchain import KBLaMChat
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.long]
 
 FACTS = [
     ("Larkspur Instruments", "director", "Ines Okafor"),

@@ -9,7 +9,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from kblam.errors import GenerationTimeoutError, PromptTooLongError
 from kblam_integrations.langchain import KBLaMChat
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.long]
 
 QUESTIONS = [
     "Where was Ada Lovelace born?",

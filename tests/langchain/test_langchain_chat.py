@@ -21,7 +21,7 @@ from kblam.errors import (
 )
 from kblam_integrations.langchain import KBLaMChat
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.long]
 
 QUESTION = "Where was Ada Lovelace born?"
 

@@ -19,6 +19,7 @@ from kblam_integrations.llama_index._asking import _certain
 
 pytestmark = [
     pytest.mark.weights,
+    pytest.mark.long,
     # LlamaIndex's workflows look at every attribute of their model, pydantic's old ones too.
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
 ]

@@ -17,6 +17,8 @@ from kblam.training.data import generate_askings, is_verb
 from kblam.training.data.world import relations_by_kind
 from kblam.training.matching import MatchingPairs, build_pairs, matching_loss, train_matching
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def encoder() -> CachedEmbedder:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")
@@ -26,13 +28,11 @@ def name_of(page: Path) -> str:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if PYTHON_BLOCK.search(page.read_text("utf-8"))], ids=name_of
 )
-def test_python_blocks_run_as_they_stand(page, tmp_path):
+def test_python_blocks_run_as_they_stand(page, tmp_path, run_script):
     blocks = PYTHON_BLOCK.findall(page.read_text("utf-8"))
     script = tmp_path / "page.py"
     script.write_text("\n".join(blocks), encoding="utf-8")
-    finished = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=600
-    )
+    finished = run_script(script, cwd=tmp_path)
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 

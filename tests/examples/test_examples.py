@@ -21,21 +21,7 @@ SCRIPTS = {
     "llama_index_engine.py": ["Ghent", "Ines Okafor"],
 }
 
-pytestmark = [pytest.mark.example, pytest.mark.weights]
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    finished = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=600,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    return finished.stdout
+pytestmark = [pytest.mark.example, pytest.mark.weights, pytest.mark.long]
 
 
 def test_every_script_is_listed_here():
@@ -44,16 +30,27 @@ def test_every_script_is_listed_here():
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
-def test_script(name, tmp_path):
-    printed = run(EXAMPLES / name, cwd=tmp_path)
+def test_script(name, tmp_path, run_script):
+    finished = run_script(EXAMPLES / name, cwd=tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
     for expected in SCRIPTS[name]:
-        assert expected in printed
+        assert expected in finished.stdout
 
 
 def test_demo(tmp_path):
-    printed = run(EXAMPLES / "demo.py", "--questions", "2", cwd=tmp_path)
+    """From nothing: not even the libraries are loaded before, as they are for the others."""
+    finished = subprocess.run(
+        [sys.executable, EXAMPLES / "demo.py", "--questions", "2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=600,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
     for expected in ("Ouagadougou", "Ngultrum", "Mirela Osei", "6.8 bar", "ZT-0042-A"):
-        assert expected in printed
+        assert expected in finished.stdout
     picture = tmp_path / "demo-output" / "attention.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
 

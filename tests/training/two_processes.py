@@ -1,12 +1,15 @@
 """Run in each of two processes by test_train_processes.py.
 
-Takes the settings as JSON and, for a run that is cut after its first checkpoint, "cut".
+Takes the settings as JSON, of a run and of the same run in another folder. The first goes to its
+end; the other is cut after its first checkpoint, and ends both processes.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -45,15 +48,23 @@ def check_sharing(accelerator: Accelerator) -> None:
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2
 check_sharing(accelerator)
-if sys.argv[2:] == ["cut"]:
-    save = Checkpoint.save
-
-    def cut(*arguments) -> None:
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    Checkpoint.save = cut
-folder = train(TrainingConfig(**json.loads(sys.argv[1])))
+config, cut = (TrainingConfig(**json.loads(settings)) for settings in sys.argv[1:])
+folder = train(config)
 assert (folder / "adapter_model.safetensors").is_file()
 # One write, so that the lines of the two are not mixed.
 sys.stdout.write(f"process {accelerator.process_index} is done\n")
+sys.stdout.flush()
+
+if accelerator.is_main_process:
+    shutil.copytree(Path(config.output_dir, "cache"), Path(cut.output_dir, "cache"))
+accelerator.wait_for_everyone()
+save = Checkpoint.save
+
+
+def save_and_end(*arguments) -> None:
+    save(*arguments)
+    raise KeyboardInterrupt
+
+
+Checkpoint.save = save_and_end
+train(cut)

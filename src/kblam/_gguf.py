@@ -1,7 +1,7 @@
 """GGUF weights, converted once: opening them takes transformers half a minute, each time anew.
 
 Nearly all of it goes into the vocabulary, which its reader walks entry by entry, three times
-over; the same weights as safetensors open in a second.
+over. Converting walks it once; the same weights as safetensors open in a second.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ import hashlib
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
+import gguf
 import torch
 import transformers
 from huggingface_hub.constants import HF_HOME
@@ -67,6 +71,7 @@ def _convert(file: Path, folder: Path) -> None:
         tempfile.TemporaryDirectory(prefix=".converting-", dir=folder.parent) as temporary,
         tqdm(total=3, desc="Converting the weights, once", unit=" parts") as bar,
         quiet_loading(),
+        _read_once(),
     ):
         fresh = Path(temporary) / "model"
         source, name = str(file.parent), file.name
@@ -87,3 +92,20 @@ def _convert(file: Path, folder: Path) -> None:
         except OSError:
             if not folder.is_dir():  # else the other process was first
                 raise
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """Keep what transformers makes anew for each thing that it asks of a file.
+
+    For the tokenizer, the settings and the weights it walks the vocabulary each time, and for
+    every module of the model it writes the same table of names.
+    """
+    made = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, make in made.items():
+        setattr(gguf, name, cache(make))
+    try:
+        yield
+    finally:
+        for name, make in made.items():
+            setattr(gguf, name, make)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import cache, partial
 from pathlib import Path
 
+import gguf
 import pytest
 import torch
 from tiny_decoders import make_model
@@ -24,7 +26,15 @@ TEXTS = [
 ]
 
 
+@pytest.fixture
+def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps what transformers reads of a file, walking all of its vocabulary, again and again."""
+    for name in ("GGUFReader", "get_tensor_name_map"):
+        monkeypatch.setattr(gguf, name, cache(getattr(gguf, name)))
+
+
 @pytest.mark.weights
+@pytest.mark.usefixtures("_read_once")
 def test_the_copy_is_what_transformers_reads() -> None:
     """The real weights, by the copy that this machine has."""
     location = resolve_base_model()
@@ -117,6 +127,23 @@ class TestCopies:
         monkeypatch.setattr(os, "fsync", full)
         assert converted(self.file) is None
         assert list(self.cache.iterdir()) == []
+
+    def test_the_file_is_walked_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        walked: list[str] = []
+        monkeypatch.setattr(gguf, "GGUFReader", walked.append)
+        model, tokenizer = make_model("llama"), load_tokenizer(DEFAULT_BASE)
+
+        def read(folder: str, *, gguf_file: str, made: object, **_: object) -> object:
+            gguf.GGUFReader(f"{folder}/{gguf_file}")
+            return made
+
+        for kind, made in (("AutoModelForCausalLM", model), ("AutoTokenizer", tokenizer)):
+            monkeypatch.setattr(getattr(_gguf, kind), "from_pretrained", partial(read, made=made))
+        assert converted(self.file) is not None
+        assert walked == [str(self.file)]
+        gguf.GGUFReader("as before")
+        gguf.GGUFReader("as before")
+        assert walked[1:] == ["as before"] * 2
 
     def test_another_process_may_have_been_first(self) -> None:
         folder = converted(self.file)

@@ -21,7 +21,7 @@ def tiny_config(folder: Path, encoder: Path) -> TrainingConfig:
         base_model=str(folder / "base"),
         encoder=str(encoder),
         num_facts=200,
-        num_questions=60,
+        num_questions=32,
         num_instructions=3,
         retrieval_questions=30,
         retrieval_steps=2,

@@ -15,12 +15,27 @@ import pytest
 import torch
 from hypothesis import settings
 
+from kblam.model import KBLaM
+
 torch.set_num_threads(1)
 
 # The same examples in every run, so that what makes a test fail is a change; others to look for
 # what nobody thought of: RANDOM_EXAMPLES=1 make test
 settings.register_profile("repeatable", derandomize="RANDOM_EXAMPLES" not in os.environ)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def default_model() -> KBLaM:
+    """Keeps the default weights in memory: every model of them in a worker shares these."""
+    return KBLaM.from_pretrained()
+
+
+@pytest.fixture(autouse=True)
+def _weights_where_marked(request: pytest.FixtureRequest) -> None:
+    marked = request.node.get_closest_marker
+    if marked("weights") and not marked("example"):  # which loads its own in another process
+        request.getfixturevalue("default_model")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -31,18 +31,6 @@ def store() -> Iterator[KnowledgeStore]:
 
 
 @pytest.fixture(scope="session")
-def weights() -> KBLaM:
-    """Keeps the weights in memory: every model of these tests then shares them."""
-    return KBLaM.from_pretrained()
-
-
-@pytest.fixture(autouse=True)
-def _weights_where_marked(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("weights"):
-        request.getfixturevalue("weights")
-
-
-@pytest.fixture(scope="session")
 def encoder() -> tiny_kblam.WordEncoder:
     return tiny_kblam.WordEncoder()
 
@@ -98,7 +86,7 @@ class Calls:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch, weights: KBLaM) -> Iterator[Calls]:
+def calls(monkeypatch: pytest.MonkeyPatch, default_model: KBLaM) -> Iterator[Calls]:
     """Counts the calls of the models underneath."""
     calls = Calls()
     ask, ask_batch, stream = KBLaM.ask, KBLaM.ask_batch, KBLaM.stream
@@ -121,6 +109,6 @@ def calls(monkeypatch: pytest.MonkeyPatch, weights: KBLaM) -> Iterator[Calls]:
     monkeypatch.setattr(KBLaM, "ask", counted_ask)
     monkeypatch.setattr(KBLaM, "ask_batch", counted_batch)
     monkeypatch.setattr(KBLaM, "stream", counted_stream)
-    hook = weights.base.register_forward_pre_hook(count_step)
+    hook = default_model.base.register_forward_pre_hook(count_step)
     yield calls
     hook.remove()

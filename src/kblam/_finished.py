@@ -111,23 +111,25 @@ class AnswerMaker:
 
     def _surely_asked(self, row: int) -> ScoredFact | None:
         """The fact that a row's prompt asks for, where estimate and selection leave no doubt."""
-        if self._copy is None or self._refuse is None or self._refuse.probability is None:
+        probability = self._refusal(row)
+        if self._copy is None or probability is None or probability >= _HARDLY_REFUSED:
             return None
-        probability = self._refuse.probability
-        sure = float(probability[self._row_of(row, probability.shape[0])]) < _HARDLY_REFUSED
         best = max(self._ranked(row), key=lambda ranked: ranked.score, default=None)
-        return best if sure and best and best.score > _SURELY and not self.refuses(row) else None
+        return best if best and best.score > _SURELY and not self.refuses(row) else None
 
     def _row_of(self, row: int, total: int) -> int:
         return row * max(1, total // len(self._request.prompts))
 
     def refuses(self, row: int) -> bool:
         """Whether a row was refused by the estimate, not by what the model wrote."""
+        probability = self._refusal(row)
+        return probability is not None and probability > self._request.refusal.threshold
+
+    def _refusal(self, row: int) -> float | None:
+        """How likely it is that the facts do not answer a row's prompt, if that was estimated."""
         if self._refuse is None or self._refuse.probability is None:
-            return False
-        probability = self._refuse.probability
-        first = self._row_of(row, probability.shape[0])
-        return float(probability[first]) > self._request.refusal.threshold
+            return None
+        return self._refuse.probability[self._row_of(row, len(self._refuse.probability))]
 
     def _ranked(self, row: int) -> tuple[ScoredFact, ...]:
         if self._session is None or self._session.selection is None:

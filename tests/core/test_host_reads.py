@@ -7,11 +7,13 @@ from host_reads import HostReads, reads_of
 from tiny_kblam import FACTS
 
 from kblam import KBLaM, OutputConstraint
+from kblam._finished import AnswerMaker
 from kblam._selected_facts import SelectedFacts
 from kblam.config import GenerationOptions, KnowledgeConfig, SelectionConfig
 from kblam.decoder.constrain import ConstraintProcessor
 from kblam.decoder.grounding import CopyProcessor
 from kblam.decoder.query_heads import FullQueryHead
+from kblam.decoder.refusal import RefusalProcessor
 from kblam.decoder.selection_heads import MatchHead
 from kblam.encoding import Evidence
 
@@ -39,6 +41,17 @@ def test_which_facts_were_selected_is_read_at_once(rambling: KBLaM) -> None:
         rambling.ask(QUESTION, OPTIONS)
     assert readings
     assert all(reads == ["tolist"] for reads in readings)
+
+
+def test_whether_the_facts_answer_is_read_once(rambling: KBLaM) -> None:
+    with (
+        reads_of(RefusalProcessor, "__call__") as tokens,
+        reads_of(AnswerMaker, "refuses") as asked,
+    ):
+        rambling.ask(QUESTION, OPTIONS)
+    assert tokens == [["tolist"], *[[]] * 11]
+    assert asked
+    assert not any(asked)
 
 
 def test_which_properties_are_verbs_is_read_once() -> None:

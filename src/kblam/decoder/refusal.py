@@ -51,6 +51,9 @@ class RefusalProcessor(LogitsProcessor):
         tap: The last hidden states.
         threshold: Refuse above this probability.
         end_token: What a refused row is made to write.
+
+    Attributes:
+        probability: That the facts do not answer, of each row, once the first token is made.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class RefusalProcessor(LogitsProcessor):
         self._tap = tap
         self._threshold = threshold
         self._end = end_token
-        self.probability: Tensor | None = None
+        self.probability: list[float] | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Leave scores (B, V) alone except for refused rows at their first token."""
@@ -75,8 +78,9 @@ class RefusalProcessor(LogitsProcessor):
         if self._tap.last is None:
             raise RuntimeError("Refusal was asked before the first forward pass.")
         logit = self._head(self._tap.last, refusal_features(self._session))
-        self.probability = torch.sigmoid(logit)
-        refused = self.probability > self._threshold
+        probability = torch.sigmoid(logit)
+        self.probability = probability.tolist()
+        refused = probability > self._threshold
         ended = torch.full_like(scores, -torch.inf)
         ended[:, self._end] = 0.0
         return torch.where(refused[:, None], ended, scores)

@@ -301,6 +301,12 @@ def test_numbers_and_names_of_a_form_are_the_facts_own() -> None:
     question = "What is the lowest temperature of the Heron lamp?"
     assert fill(question, temperature="number") == ({"temperature": -12}, ["-12"])
     assert fill("When was Astrid Lund born?", year="integer") == ({"year": 1943}, ["1943"])
+    # A model may want to write the bracket and a minus in one token.
+    lists = {"weights": {"type": "array", "items": {"type": "number"}, "maxItems": 1}}
+    schema = {"type": "object", "properties": lists, "required": ["weights"]}
+    question = "List the weight of the Bluebird kettle."
+    answer = model.ask(question, held(OutputConstraint.json_schema(schema)))
+    assert json.loads(answer.text) == {"weights": [1.35]}
     question = "What is the population of Port Vela?"
     assert fill(question, population="integer") == ({"population": 1_200_000}, ["1200000"])
     assert fill("What is the salary of Astrid Lund?", name="string", salary="integer") == (

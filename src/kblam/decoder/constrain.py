@@ -43,6 +43,7 @@ class GrammarTokenizer:
         figures: True on tokens that would go on with a number, (V,).
         marks: A quotation mark as a token, and True on tokens that begin with it, (V,); the same
             for one after a space, if that is a token.
+        brackets: The same for the bracket that opens a list.
 
     Raises:
         ConstraintError: The tokenizer is not one of the ``tokenizers`` library, or nothing ends
@@ -74,12 +75,17 @@ class GrammarTokenizer:
         self.quotes = torch.tensor([text.startswith(b'"') for text in texts])
         self.figures = torch.tensor([text[:1] in _FIGURES for text in texts])
         # A model writes a space before the mark or not, as its texts have it.
-        spaced = torch.tensor([text.startswith(b' "') for text in texts])
-        self.marks = [
-            (texts.index(mark), begins)
-            for mark, begins in ((b'"', self.quotes), (b' "', spaced))
-            if mark in texts
-        ]
+        self.marks = _beginning(texts, b'"', b' "')
+        self.brackets = _beginning(texts, b"[", b" [")
+
+
+def _beginning(texts: Sequence[bytes], *marks: bytes) -> list[tuple[int, Tensor]]:
+    """The tokens that are marks, each with True on all tokens that begin with it, (V,)."""
+    return [
+        (texts.index(mark), torch.tensor([text.startswith(mark) for text in texts]))
+        for mark in marks
+        if mark in texts
+    ]
 
 
 class ConstraintProcessor(LogitsProcessor):
@@ -110,6 +116,7 @@ class ConstraintProcessor(LogitsProcessor):
         self._ends = frozenset(tokenizer.tokens.eos_tokens)
         self._closing = _Closing(tokenizer.tokens)
         self._marks = tokenizer.marks
+        self._brackets = tokenizer.brackets
         start = LLMatcher(tokenizer.tokens, grammar)
         if start.is_error():
             raise ConstraintError(f"No answer can be held to this form: {start.get_error():.500}")
@@ -157,7 +164,8 @@ class ConstraintProcessor(LogitsProcessor):
         A model that wants to end a string may want to write what follows in the same token. If
         that is not what may follow, the string is to end all the same. And where a string
         begins, it begins with the mark: a token of two signs, '"}' say, would be the end of an
-        empty string in most texts, and is no sign of what the string should hold.
+        empty string in most texts, and is no sign of what the string should hold. So does a list
+        with its bracket: in "[-" its first number would have begun before a fact could give it.
 
         Args:
             scores: (V,).
@@ -165,7 +173,7 @@ class ConstraintProcessor(LogitsProcessor):
         """
         scores, allowed = scores.clone(), allowed.clone()
         inside = bool(allowed[self._closing.quote] & allowed[self._closing.letter])
-        for mark, begins in self._marks:
+        for mark, begins in self._marks if inside else [*self._marks, *self._brackets]:
             if not allowed[mark]:
                 continue
             merged = begins & ~allowed if inside else begins.clone()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from kblam.errors import ConfigError
 from kblam.model import KBLaM
 
-__all__ = ["OF_THE_WEIGHTS", "load"]
+__all__ = ["OF_THE_WEIGHTS", "check_fixed", "load"]
 
 #: Settings that say which weights there are, and where; fixed once a model is loaded.
 OF_THE_WEIGHTS = ("adapter", "encoder", "tokenizer", "device", "dtype")
 _OF_ANSWERS = ("grounding", "refusal", "refusal_threshold")
+# What is read once, when a model is made: a later value would be shown and not be used.
+_FIXED = frozenset({"kb", "model", *OF_THE_WEIGHTS, *_OF_ANSWERS})
 
 
 def load(settings: Any, given: Collection[str]) -> KBLaM:
@@ -41,3 +43,20 @@ def load(settings: Any, given: Collection[str]) -> KBLaM:
             "were chosen when it was loaded. Leave them out, or give the model's name."
         )
     return settings.model.with_options(**answers)
+
+
+def check_fixed(changes: Iterable[str], *, instead: str) -> None:
+    """Let nothing of a loaded model be changed that it would go on without.
+
+    Args:
+        changes: The names of the settings that are to be changed in place.
+        instead: How to make a model with other ones.
+
+    Raises:
+        ConfigError: Weights, facts or the way of answering are among them.
+    """
+    if fixed := sorted(_FIXED.intersection(changes)):
+        raise ConfigError(
+            f"Expected {', '.join(fixed)} to stay as the model was made with, got another value. "
+            f"Make another model, which shares the weights: {instead}."
+        )

@@ -92,3 +92,14 @@ def test_a_copy_with_changes_is_made_anew(make: Callable[..., KBLaMChat]) -> Non
     assert chat.model_copy().kblam is chat.kblam
     with pytest.raises(ConfigError, match="temperature"):
         chat.model_copy(update={"temperature": -1.0})
+
+
+def test_what_it_was_made_with_is_not_changed_in_place(make: Callable[..., KBLaMChat]) -> None:
+    chat = make(kb=FACTS, max_tokens=16)
+    for model in (chat, chat.as_retriever()):
+        with pytest.raises(ConfigError, match=r"kb to stay .* model_copy"):
+            model.kb = [("Project Heron", "office", "Porto")]
+    with pytest.raises(ConfigError, match="refusal_threshold to stay"):
+        chat.refusal_threshold = 0.0
+    chat.stop = ["j"]  # what calls read is a setting as any other
+    assert chat.invoke(QUESTION).content == "L"

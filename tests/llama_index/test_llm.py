@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -201,6 +203,28 @@ def test_other_facts_on_the_same_weights(llm: KBLaMLLM) -> None:
     assert other.max_new_tokens == 3
     assert other.complete(QUESTION).raw["citations"][0]["value"] == "ZZ-1"
     assert llm.complete(QUESTION).raw["citations"][0]["value"] == "QX-7719"
+
+
+def test_what_it_was_made_with_is_not_changed_in_place(llm: KBLaMLLM) -> None:
+    for name, value in {"kb": [("Aurora", "launch code", "ZZ-1")], "refusal": "No."}.items():
+        with pytest.raises(ConfigError, match=rf"{name} to stay .* with_kb"):
+            setattr(llm, name, value)
+        with pytest.raises(ConfigError, match=rf"{name} to stay .* with_kb"):
+            llm.model_copy(update={name: value})
+    llm.max_new_tokens = 3  # what calls read is a setting as any other
+    assert llm.complete(QUESTION).raw["citations"][0]["value"] == "QX-7719"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda llm: llm.model_copy(deep=True)])
+async def test_a_deep_copy_shares_weights_and_facts(
+    llm: KBLaMLLM, copied: Callable[[KBLaMLLM], KBLaMLLM]
+) -> None:
+    await llm.acomplete(QUESTION)
+    other = copied(llm)
+    other.max_new_tokens = 3
+    assert other.kblam is llm.kblam
+    assert other.complete(QUESTION).raw["usage"]["completion_tokens"] == 3
+    assert llm.complete(QUESTION).raw["usage"]["completion_tokens"] != 3
 
 
 def test_without_facts_it_is_the_base_model(llm: KBLaMLLM, weights: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ from kblam.errors import ConfigError
 from kblam.knowledge import View
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
-from kblam_integrations._loading import load
+from kblam_integrations._loading import check_fixed, load
 from kblam_integrations.langchain._views import KB_VIEW_SPEC, configured_views, without_view
 from kblam_integrations.sources import as_store
 
@@ -67,6 +67,11 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
             kblam.attach(self.kb)
         self._kblam = kblam
         self._view(self.view)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if getattr(self, "_kblam", None) is not None:
+            check_fixed([name], instead=f"model_copy(update={{'{name}': ...}})")
+        super().__setattr__(name, value)
 
     def _check(self) -> None:
         """Raise an error for settings that will not do, before weights are loaded."""

@@ -26,7 +26,7 @@ from kblam.knowledge import KnowledgeStore, View
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
 from kblam_integrations._fitting import ToolFit
-from kblam_integrations._loading import OF_THE_WEIGHTS, load
+from kblam_integrations._loading import OF_THE_WEIGHTS, check_fixed, load
 from kblam_integrations.llama_index._options import (
     SETTING_NAMES,
     checked_view,
@@ -90,6 +90,11 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
         self._options({})
         self._tool_fit()
         self._kblam = self._load()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if getattr(self, "_kblam", None) is not None:
+            check_fixed([name], instead="with_kb(kb, ...)")
+        super().__setattr__(name, value)
 
     @classmethod
     def class_name(cls) -> str:
@@ -204,6 +209,23 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
 
     def _configuration(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.model_fields_set - _OF_THE_PROCESS}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy over the same weights and facts, with some settings of calls changed.
+
+        Args:
+            update: The settings to change.
+            deep: Weights and facts are shared all the same.
+
+        Raises:
+            ConfigError: One of them is fixed once a model is made; see :meth:`with_kb`.
+        """
+        check_fixed(update or (), instead="with_kb(kb, ...)")
+        return super().model_copy(update=update)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Apart from the settings it is weights, facts and a thread, which copies share.
+        return self.model_copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
         configuration = self._configuration()

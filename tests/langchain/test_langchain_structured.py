@@ -79,6 +79,8 @@ class TestAlwaysValid:
     def test_with_little_room(self, make: Callable[..., KBLaMChat], method: Any) -> None:
         chat = make(kb=FACTS, max_tokens=110, temperature=5.0, seed=1, stop=["i"])
         assert isinstance(chat.with_structured_output(Office, method=method).invoke("x"), Office)
+        with pytest.raises(ConstraintError, match="max_tokens"):  # as the setting is called here
+            chat.with_structured_output(Office, method=method, max_tokens=1).invoke("x")
 
     def test_what_the_facts_do_not_say(self, refusing: KBLaMChat, method: Any) -> None:
         model = refusing.with_structured_output(Office, method=method)

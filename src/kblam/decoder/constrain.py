@@ -124,7 +124,8 @@ class ConstraintProcessor(LogitsProcessor):
         if shortest is None:
             raise ConstraintError(
                 f"Expected room for an answer in its form, got {max_new_tokens} tokens, which are "
-                "too few. Raise max_new_tokens, or make the form smaller."
+                "too few. Let it have more (max_new_tokens, or max_tokens where it is called so), "
+                "or make the form smaller."
             )
         # What one more item of a list may need is unknown, but of the order of the whole.
         self._watched = max(_WATCHED, 4 * len(shortest))

@@ -7,11 +7,12 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from threading import Event, Timer
 
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.outputs import ChatGenerationChunk
 
 from kblam._stream import AnswerStream
 from kblam.answer import Usage
-from kblam.errors import KBLaMError
+from kblam.errors import KBLaMError, PromptTooLongError
 from kblam.model import KBLaM
 from kblam_integrations._attempts import Attempt
 from kblam_integrations._leaving import Leaving
@@ -31,6 +32,10 @@ class _LeftError(Exception):
     """Nobody waits for this answer any more."""
 
 
+class _PromptTooLongError(PromptTooLongError, ContextOverflowError):
+    """Too long a prompt, by the name under which LangChain's middleware shortens it."""
+
+
 def reply_to(kblam: KBLaM, request: Request, left: Leaving | None = None) -> Reply:
     """Reply to one request.
 
@@ -41,13 +46,15 @@ def reply_to(kblam: KBLaM, request: Request, left: Leaving | None = None) -> Rep
 
     Raises:
         GenerationTimeoutError: The request's time is up.
+        PromptTooLongError: A ``ContextOverflowError`` of LangChain's as well.
     """
-    if left is None and request.timeout is None:
-        return _ask(kblam, request)
-    with closing(_pieces(kblam, request, left)) as pieces:
-        for piece in pieces:
-            if isinstance(piece, Reply):
-                return piece
+    with _told_to_langchain():
+        if left is None and request.timeout is None:
+            return _ask(kblam, request)
+        with closing(_pieces(kblam, request, left)) as pieces:
+            for piece in pieces:
+                if isinstance(piece, Reply):
+                    return piece
     raise _LeftError
 
 
@@ -63,9 +70,10 @@ def chunks(
 
     Raises:
         GenerationTimeoutError: The request's time is up.
+        PromptTooLongError: A ``ContextOverflowError`` of LangChain's as well.
     """
     shown = Pieces(kblam.model_name, request)
-    with closing(_pieces(kblam, request, left)) as pieces:
+    with _told_to_langchain(), closing(_pieces(kblam, request, left)) as pieces:
         for piece in pieces:
             if isinstance(piece, Attempt):
                 shown.begin(piece)
@@ -74,6 +82,15 @@ def chunks(
             else:
                 yield from shown.rest(piece)
                 yield final_chunk(piece, first=not shown.any)
+
+
+@contextmanager
+def _told_to_langchain() -> Iterator[None]:
+    """Raise what LangChain has a name for under that name too."""
+    try:
+        yield
+    except PromptTooLongError as error:
+        raise _PromptTooLongError(*error.args) from error
 
 
 def _ask(kblam: KBLaM, request: Request) -> Reply:

@@ -23,6 +23,8 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 
 from kblam_integrations.langchain import KBLaMChat
 
+pytestmark = pytest.mark.long
+
 FACTS = [
     ("Ada Lovelace", "birthplace", "London"),
     ("Project Heron", "budget", "48200 euros"),
@@ -58,8 +60,10 @@ class TestIntegration(_Knowledge, ChatModelIntegrationTests):
     @pytest.fixture
     def model(self, request: Any) -> BaseChatModel:
         structured = "structured_output" in request.node.name or "json_mode" in request.node.name
-        params = {"refusal_threshold": 1.0} if structured else {}
-        return KBLaMChat(**self.standard_chat_model_params, **self.chat_model_params, **params)
+        params = {**self.standard_chat_model_params, **self.chat_model_params}
+        if structured:  # jokes go on for as long as they may
+            params |= {"refusal_threshold": 1.0, "max_tokens": 28}
+        return KBLaMChat(**params)
 
     @property
     def supports_json_mode(self) -> bool:

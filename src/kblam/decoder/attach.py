@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import torch
 from transformers import PreTrainedModel
 
 from kblam.config import KnowledgeConfig
@@ -96,9 +97,12 @@ class AttachedDecoder:
             trace: Keep the fact attention by layer in :attr:`FactSession.attention`.
 
         Raises:
-            ConfigError: The facts have another dimension than the adapter's encoder, or
-                another generation is under way on this model.
+            ConfigError: The facts have another dimension than the adapter's encoder, the model
+                would run layers again for their gradients, or another generation is under way on
+                it.
         """
+        if torch.is_grad_enabled():
+            self._check_runs_once()
         if self.session is not None:
             raise ConfigError(
                 "Expected one generation at a time on one model, got a second one. Hold a lock "
@@ -112,6 +116,16 @@ class AttachedDecoder:
             for module in self.layout.modules.values():
                 if module in LAYERS:
                     LAYERS[module].hidden = None
+
+    def _check_runs_once(self) -> None:
+        """Refuse gradient checkpointing: a layer that runs again finds other facts, or none."""
+        for module in self.model.modules():
+            if module.training and getattr(module, "gradient_checkpointing", False):
+                raise ConfigError(
+                    "Expected a model without gradient checkpointing to read facts, got one that "
+                    "has it: its gradients would be wrong. Call gradient_checkpointing_disable() "
+                    "on it; kblam train --gradient-checkpointing leaves such layers out."
+                )
 
     def detach(self) -> PreTrainedModel:
         """Take the knowledge layers off again; the model is what it was before."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from kblam.decoder import AttachedDecoder
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "parts_without_facts"]
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def compiled(decoder: AttachedDecoder, *, backend: str = "inductor") -> Iterator
         decoder: The base with the adapter in training attached.
         backend: Of ``torch.compile``.
     """
-    parts = _parts(decoder)
+    parts = parts_without_facts(decoder)
     for part in parts:
         part.compile(backend=backend, dynamic=True)
     try:
@@ -34,8 +34,12 @@ def compiled(decoder: AttachedDecoder, *, backend: str = "inductor") -> Iterator
             part._compiled_call_impl = None
 
 
-def _parts(decoder: AttachedDecoder) -> list[nn.Module]:
-    """The modules to compile, none inside another."""
+def parts_without_facts(decoder: AttachedDecoder) -> list[nn.Module]:
+    """Layers that read no facts, and of the others all but their attention; none inside another.
+
+    Args:
+        decoder: The base with an adapter attached.
+    """
     parents = {child: module for module in decoder.model.modules() for child in module.children()}
     found: list[nn.Module] = []
     for index, attention in decoder.layout.modules.items():

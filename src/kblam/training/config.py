@@ -22,7 +22,8 @@ _DATA_SETTINGS = (
 _DEVICE = re.compile(r"cpu|(cuda|mps|xpu|npu)(:\d+)?")
 # How long a run is, where, and how often it looks up: a run may go on with others.
 _FREE_SETTINGS = (
-    "output_dir", "steps", "checkpoint_every", "validation_every", "device", "compile", "log_with",
+    "output_dir", "steps", "checkpoint_every", "validation_every", "device", "compile",
+    "gradient_checkpointing", "log_with",
 )  # fmt: skip
 _OWN_SETTINGS = ("facts", "questions", "own_share")
 _FROM_ONE = (
@@ -79,6 +80,8 @@ class TrainingConfig:
         validation_every: Steps between looks at held-back questions.
         device: None takes a GPU where there is one.
         compile: Run the base's layers through torch.compile in the second stage.
+        gradient_checkpointing: Compute the base's activations again in the backward pass instead
+            of keeping them: less memory, more time, the same gradients.
         log_with: Also write the learning curve for TensorBoard, to the folder tensorboard.
     """
 
@@ -116,6 +119,7 @@ class TrainingConfig:
     validation_every: int = 100
     device: str | None = None
     compile: bool = False
+    gradient_checkpointing: bool = False
     log_with: Literal["tensorboard"] | None = None
 
     def __post_init__(self) -> None:

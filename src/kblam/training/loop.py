@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import torch
@@ -40,6 +40,7 @@ from kblam.training.processes import (
     quick_products,
     share_weights,
 )
+from kblam.training.recomputation import recomputed
 from kblam.training.retrieval import cache_hidden, train_selection
 from kblam.training.trainer import Trainer, knowledge_config
 
@@ -126,7 +127,11 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
             _first_stage(config, trainer, cache, base, curve)
         share_weights(accelerator, adapter)
     _forget(engine.encoder)
-    with compiled(trainer.decoder) if config.compile else nullcontext():
+    with ExitStack() as stack:
+        if config.gradient_checkpointing:
+            stack.enter_context(recomputed(trainer.decoder))
+        if config.compile:
+            stack.enter_context(compiled(trainer.decoder))
         train_jointly(config, accelerator, trainer, validation, curve, checkpoint)
     trainer.decoder.detach()
     if weights_digest(model) != base:

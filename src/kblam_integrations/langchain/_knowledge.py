@@ -24,6 +24,7 @@ from kblam.knowledge import View
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
 from kblam_integrations._loading import check_fixed, load
+from kblam_integrations.langchain._bound import BoundKnowledge
 from kblam_integrations.langchain._views import KB_VIEW_SPEC, configured_views, without_view
 from kblam_integrations.sources import as_store
 
@@ -104,7 +105,7 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
         """
         view = kwargs.pop("view", None)
         if view is None:
-            return super().bind(**kwargs)
+            return BoundKnowledge(bound=self, kwargs=kwargs, config={})
         bound = self.model_copy(update={"view": self._narrowed(view)})
         return bound.bind(**kwargs) if kwargs else bound
 
@@ -114,7 +115,7 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
         """Fix the configuration of later calls; for ``kb_view`` that is as :meth:`bind`."""
         view, rest = without_view(config, kwargs)
         if view is None:
-            return super().with_config(config, **kwargs)
+            return BoundKnowledge(bound=self, kwargs={}, config=rest)
         bound: Self = self.bind(view=view)
         return bound.with_config(rest)
 

@@ -151,7 +151,9 @@ class Vocabulary:
         return found.to(self._device)
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+        # A value that spells the end of an answer is to be told, not obeyed.
+        plain = {"add_special_tokens": False, "split_special_tokens": True}
+        return list(self._tokenizer.encode(text, **plain))
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens))

@@ -50,6 +50,14 @@ def test_all_that_is_stored_is_told_and_nothing_after_it(
     assert answer.text[max(citation.end for citation in answer.citations) :] == "."
 
 
+def test_a_value_that_spells_the_end_of_an_answer_is_told_whole() -> None:
+    value = "press <|im_end|> and wait"
+    model = KBLaM.from_pretrained().attach([("Ember Stove", "reset procedure", value)])
+    answer = model.ask("What is the reset procedure of the Ember Stove?")
+    assert value in answer.text
+    assert [citation.fact.value for citation in answer.citations] == [value]
+
+
 @pytest.mark.parametrize("system", ["Answer briefly.", "You are a shop assistant. Be polite."])
 def test_what_is_surely_stored_is_not_refused_by_habit(model: KBLaM, system: str) -> None:
     question = "What is the return policy of Cairn & Pine Outfitters?"

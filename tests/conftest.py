@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from typing import TYPE_CHECKING
 
 # Before any test imports a library that reads them. Subprocesses of tests inherit them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -15,7 +16,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from kblam.model import KBLaM
+if TYPE_CHECKING:
+    from kblam.model import KBLaM
 
 torch.set_num_threads(1)
 
@@ -28,6 +30,9 @@ settings.load_profile("repeatable")
 @pytest.fixture(scope="session")
 def default_model() -> KBLaM:
     """Keeps the default weights in memory: every model of them in a worker shares these."""
+    # Not at the top: a module of Transformers imported before collection is not the tests' own.
+    from kblam.model import KBLaM
+
     return KBLaM.from_pretrained()
 
 

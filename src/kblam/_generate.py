@@ -221,7 +221,7 @@ class Generation:
         last = str(decode(list(text[-_OPENING:])))
         if _OPENED.search(last) is not None:
             name = _NAME.search(str(decode(list(text))))
-            return Opening(self._facts.fitting(prompt, "" if name is None else name[1]))
+            return Opening(self._fitting(prompt, "" if name is None else name[1]))
         # Numbers in calls of tools are the caller's, how many of something to order, say.
         if self._request.tools or not last.rstrip(" ").endswith((":", ",", "[")):
             return None
@@ -234,7 +234,12 @@ class Generation:
         fitting = [number if number and form.takes(text, number) else () for number in numbers]
         if not any(fitting):
             return None
-        return Opening(self._facts.fitting(prompt, name[1]), fitting, spelling)
+        return Opening(self._fitting(prompt, name[1]), fitting, spelling)
+
+    def _fitting(self, prompt: int, field: str) -> list[float]:
+        form = self._request.options.constraint
+        others = form.fields - {field} if form is not None else ()
+        return self._facts.fitting(prompt, field, sorted(others))
 
     @property
     def _continuations(self) -> dict[Ending, Tensor]:

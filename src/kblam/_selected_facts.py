@@ -23,6 +23,8 @@ _NOTHING = SpanTokens((), ())
 # raised 20,000-fold.
 _ALIKE = 0.5
 _FITS = 20.0
+# One that is the same in other words.
+_SAME = 0.7
 # What a form calls an entity.
 _NAME = "name"
 
@@ -113,26 +115,32 @@ class SelectedFacts:
         )
         return [span.spelled(spelling) for span in spans]
 
-    def fitting(self, prompt: int, name: str) -> list[float]:
+    def fitting(self, prompt: int, name: str, others: Sequence[str] = ()) -> list[float]:
         """How much likelier the facts of a prompt are where a form asks for a property.
 
-        The entity is told only where the form asks for a name.
+        The entity is told only where the form asks for a name, and for the value elsewhere: a
+        form of a name alone, asked for a director, takes the director's.
 
         Args:
             prompt: Which.
             name: The property as the form names it; one that says nothing changes nothing.
+            others: What else the form has.
 
         Returns:
             A factor for each of the texts that may be copied, (k * P,), as :meth:`lookup` has them.
         """
         assert self._engine.decoder is not None
         told = [fact.property_text if fact else "" for fact in self.found[prompt]]
-        vectors = encode_or_zero(self._engine.encoder, [verbalise(name), _NAME, *told])
-        alike = vectors[1:] @ vectors[0]
-        named, *factors = (_FITS * (alike - _ALIKE).clamp_min(0.0)).exp().tolist()
-        copied = self._engine.decoder.adapter.config.copied
-        other = {"entity": named - 1.0, "property": 0.0}
-        return [other.get(part, factor) for factor in factors for part in copied]
+        fields = [verbalise(field) for field in (name, *others)]
+        vectors = encode_or_zero(self._engine.encoder, [_NAME, *told, *fields])
+        known, asked = vectors[: len(told) + 1], vectors[len(told) + 1 :]
+        named, *factors = (_FITS * (known @ asked[0] - _ALIKE).clamp_min(0.0)).exp().tolist()
+        elsewhere = (known[1:] @ asked[1:].T > _SAME).any(1).tolist()
+        found: list[float] = []
+        for factor, is_elsewhere in zip(factors, elsewhere, strict=True):
+            parts = {"value": factor, "entity": named - 1.0 if is_elsewhere else 0.0}
+            found.extend(parts.get(p, 0.0) for p in self._engine.decoder.adapter.config.copied)
+        return found
 
     def evidence(self, index: Tensor, visible: Tensor) -> Evidence:
         """What the words of the prompts say about facts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,12 @@ class OutputConstraint:
     Attributes:
         grammar: The form as llguidance reads it.
         is_json: Whether answers are JSON, in which values are copied with their escapes.
+        fields: What JSON objects in it call their properties, as far as a schema names them.
     """
 
     grammar: str
     is_json: bool = False
+    fields: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         matcher = require("llguidance", extra="structured").LLMatcher
@@ -70,7 +72,7 @@ class OutputConstraint:
             grammar = matcher.grammar_from_json_schema(text, defaults=_JSON_STYLE)
         except (TypeError, ValueError) as error:
             raise ConstraintError(f"Expected a JSON schema, got what is none: {error}.") from error
-        return cls(grammar, is_json=True)
+        return cls(grammar, is_json=True, fields=frozenset(_fields(schema)))
 
     @classmethod
     def regex(cls, pattern: str) -> OutputConstraint:
@@ -132,6 +134,21 @@ class OutputConstraint:
             if name is None or own == name
         ]
         return cls.json_schema({"anyOf": calls, "$defs": _definitions(tools)})
+
+
+def _fields(schema: Any) -> Iterator[str]:
+    """The names of properties anywhere in a schema."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _fields(item)
+    elif isinstance(schema, Mapping):
+        named = schema.get("properties")
+        if isinstance(named, Mapping):
+            yield from named
+            yield from _fields(list(named.values()))
+        for key, value in schema.items():
+            if key not in _LITERAL:
+                yield from _fields(value)
 
 
 def _closed(schema: Any) -> Any:

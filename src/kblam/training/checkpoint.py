@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -133,44 +134,33 @@ class Checkpoint:
         Raises:
             KBLaMError: It cannot be written; the one before is as it was.
         """
-        with writing(self._folder):
-            try:
-                self._write(step, adapter, optimizer, schedule)
-            finally:
-                _remove(self._fresh)  # what was written of it takes up room
-
-    def _write(
-        self,
-        step: int,
-        adapter: KnowledgeAdapter,
-        optimizer: torch.optim.Optimizer,
-        schedule: LRScheduler,
-    ) -> None:
-        # A cut while an earlier one was written may have left a part of it.
-        _remove(self._fresh)
-        self._fresh.mkdir(parents=True)
-        learned = optimizer.state_dict()
-        tensors = {_ADAPTER + name: tensor for name, tensor in adapter.state_dict().items()}
-        for number, values in learned["state"].items():
-            tensors |= {f"{_OPTIMIZER}{number}.{name}": value for name, value in values.items()}
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            self._fresh / _TENSORS,
-        )
-        state = {
-            "settings": self._settings,
-            "base": self._base,
-            "param_groups": learned["param_groups"],
-            "schedule": schedule.state_dict(),
-        }
-        (self._fresh / _STATE).write_text(json.dumps(state) + "\n")
-        (self._fresh / _STEP).write_text(json.dumps({"step": step}))
-        # A cut while writing leaves the old checkpoint whole.
-        _remove(self._old)
-        if self.exists:
-            self._folder.rename(self._old)
-        self._fresh.rename(self._folder)
-        _remove(self._old)
+        with writing(self._folder), ExitStack() as stack:
+            stack.callback(_remove, self._fresh)  # what was written of it takes up room
+            # A cut while an earlier one was written may have left a part of it.
+            _remove(self._fresh)
+            self._fresh.mkdir(parents=True)
+            learned = optimizer.state_dict()
+            tensors = {_ADAPTER + name: tensor for name, tensor in adapter.state_dict().items()}
+            for number, values in learned["state"].items():
+                tensors |= {f"{_OPTIMIZER}{number}.{name}": value for name, value in values.items()}
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                self._fresh / _TENSORS,
+            )
+            state = {
+                "settings": self._settings,
+                "base": self._base,
+                "param_groups": learned["param_groups"],
+                "schedule": schedule.state_dict(),
+            }
+            (self._fresh / _STATE).write_text(json.dumps(state) + "\n")
+            (self._fresh / _STEP).write_text(json.dumps({"step": step}))
+            # A cut while writing leaves the old checkpoint whole.
+            _remove(self._old)
+            if self.exists:
+                self._folder.rename(self._old)
+            self._fresh.rename(self._folder)
+            _remove(self._old)
 
     def _unreadable(self, error: Exception) -> ConfigError:
         return ConfigError(

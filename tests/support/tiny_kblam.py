@@ -54,18 +54,29 @@ class WordEncoder:
         return weight * np.random.default_rng(crc32(word.encode())).standard_normal(self.dimension)
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level, so that every text has tokens; without a chat template."""
+def make_tokenizer(
+    lines: Sequence[str] = tuple(" ".join(fact) for fact in FACTS),
+    *,
+    size: int = 300,
+    spaced: bool = False,
+) -> PreTrainedTokenizerFast:
+    """Byte-level, so that every text has tokens; without a chat template.
+
+    Args:
+        lines: What it is trained on.
+        size: Of its vocabulary.
+        spaced: Whether it begins texts with a space.
+    """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=spaced)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=300,
+        vocab_size=size,
         special_tokens=[END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([" ".join(fact) for fact in FACTS], trainer)
+    tokenizer.train_from_iterator(lines, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
 
 

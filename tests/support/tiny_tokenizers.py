@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal
 
-from tiny_kblam import END, FACTS
+from tiny_kblam import END, FACTS, make_tokenizer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import GemmaTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 
@@ -29,17 +29,7 @@ def _wrapped(tokenizer: Tokenizer, **names: str) -> PreTrainedTokenizerFast:
 
 def byte_level(*, spaced: bool = False) -> PreTrainedTokenizerFast:
     """As GPT-2's, SmolLM's, Qwen's and Llama 3's; ``spaced`` begins texts with a space."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=spaced)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=[END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_LINES, trainer)
-    return _wrapped(tokenizer)
+    return make_tokenizer(_LINES, size=400, spaced=spaced)
 
 
 def metaspace(

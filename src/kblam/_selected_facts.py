@@ -55,6 +55,7 @@ class SelectedFacts:
         self._asked = asked
         self._before = before
         self._known: dict[tuple[View | None, int], Fact | None] = {}
+        self._lookup: SpanLookup | None = None
         self.found: list[list[Fact | None]] = []
 
     def of(self, selection: Selection) -> list[list[Fact | None]]:
@@ -88,7 +89,10 @@ class SelectedFacts:
             for row in self.of(selection)
         ]
         vocabulary = self._engine.vocabulary
-        return SpanLookup(texts, vocabulary.opens, verbs, spaced_start=vocabulary.starts_spaced)
+        self._lookup = SpanLookup(
+            texts, vocabulary.opens, verbs, spaced_start=vocabulary.starts_spaced
+        )
+        return self._lookup
 
     def _span(self, fact: Fact, part: str, in_json: bool, with_verbs: bool) -> SpanTokens:
         """A text of a fact to copy."""
@@ -105,15 +109,11 @@ class SelectedFacts:
         return span if number is None else replace(span, number=tokens(number))
 
     def spelled(self, prompt: int, spelling: Spelling) -> list[tuple[int, ...]]:
-        """The texts of a prompt's facts as JSON has them, as tokens, in :meth:`lookup`'s order."""
+        """The texts that a prompt may copy, as :meth:`lookup` found them, as tokens, (k * P,)."""
         assert self._engine.decoder is not None
-        copied = self._engine.decoder.adapter.config.copied
-        spans = (
-            self._span(fact, part, in_json=True, with_verbs=False) if fact else _NOTHING
-            for fact in self.found[prompt]
-            for part in copied
-        )
-        return [span.spelled(spelling) for span in spans]
+        assert self._lookup is not None
+        count = len(self.found[prompt]) * len(self._engine.decoder.adapter.config.copied)
+        return self._lookup.offered(prompt, spelling, count)
 
     def fitting(self, prompt: int, name: str, others: Sequence[str] = ()) -> list[float]:
         """How much likelier the facts of a prompt are where a form asks for a property.

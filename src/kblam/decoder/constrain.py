@@ -72,20 +72,16 @@ class GrammarTokenizer:
                 f"{type(tokenizer).__name__}: {error}."
             ) from error
         texts = [self.tokens.decode_bytes([token]) for token in range(vocabulary)]
-        self.quotes = torch.tensor([text.startswith(b'"') for text in texts])
         self.figures = torch.tensor([text[:1] in _FIGURES for text in texts])
         # A model writes a space before the mark or not, as its texts have it.
-        self.marks = _beginning(texts, b'"', b' "')
-        self.brackets = _beginning(texts, b"[", b" [")
-
-
-def _beginning(texts: Sequence[bytes], *marks: bytes) -> list[tuple[int, Tensor]]:
-    """The tokens that are marks, each with True on all tokens that begin with it, (V,)."""
-    return [
-        (texts.index(mark), torch.tensor([text.startswith(mark) for text in texts]))
-        for mark in marks
-        if mark in texts
-    ]
+        begin = {
+            mark: torch.tensor([text.startswith(mark) for text in texts])
+            for mark in (b'"', b' "', b"[", b" [")
+        }
+        self.quotes = begin[b'"']
+        known = {mark: (texts.index(mark), begin[mark]) for mark in begin if mark in texts}
+        self.marks = [known[mark] for mark in (b'"', b' "') if mark in known]
+        self.brackets = [known[mark] for mark in (b"[", b" [") if mark in known]
 
 
 class ConstraintProcessor(LogitsProcessor):

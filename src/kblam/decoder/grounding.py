@@ -139,8 +139,9 @@ class CopyProcessor(LogitsProcessor):
 
     def _answered(self, batch: int) -> list[float]:
         """How far the facts may answer, (B,): the root, since vague prompts fill forms too."""
-        found = (1.0 - rows(self._selected.log_none, batch).exp()).clamp_min(0.0).sqrt()
-        return [float(share) for share in found]
+        none = rows(self._selected.log_none, batch).exp()
+        found: list[float] = (1.0 - none).clamp_min(0.0).sqrt().tolist()
+        return found
 
     def _probs_after(self, states: list[CopyState], probs: Tensor) -> dict[Ending, Tensor]:
         """The probabilities (V,) without tokens that would go on with a finished value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -59,3 +60,31 @@ def test_the_thread_ends_when_nobody_listens_any_more() -> None:
     before = time.monotonic()
     assert list(heard(lambda: [1], 5.0)) == [1]
     assert time.monotonic() - before < 2
+
+
+def test_what_fails_while_it_closes_behind_a_silence_is_not_printed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a connection whose owner closed it meanwhile."""
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    woken, closed = threading.Event(), threading.Event()
+    readers: list[threading.Thread] = []
+
+    def read() -> Iterator[int]:
+        readers.append(threading.current_thread())
+        try:
+            woken.wait(5)
+            yield 1
+        finally:
+            closed.set()
+            raise OSError("the connection is closed")
+
+    with pytest.raises(TimeoutError):
+        next(heard(read, 0.1))
+    woken.set()
+    readers[0].join(5)
+    assert closed.is_set()
+    assert not readers[0].is_alive()
+    assert not printed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from typing import TypeVar
 
 __all__ = ["heard"]
@@ -40,11 +41,17 @@ def heard(read: Callable[[], Iterable[_T]], timeout: float) -> Iterator[_T]:
             return True
         return False
 
+    def whole() -> Generator[_T]:
+        yield from read()
+
     def run() -> None:
         try:
-            for item in read():
-                if not put([item]):
-                    return
+            # Closed here, so that what fails while it closes is caught as any other error: a
+            # generator that is only forgotten prints it.
+            with closing(whole()) as reading:
+                for item in reading:
+                    if not put([item]):
+                        return
         except BaseException as error:
             put([], error)
         else:

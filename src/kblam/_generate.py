@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from kblam._engine import Engine
 from kblam._finished import AnswerMaker, Timing
+from kblam._form_values import FormValues
 from kblam._knowledge_base import KnowledgeBase, SeenFacts
 from kblam._prompt import (
     PaddedPrompts,
@@ -28,10 +28,10 @@ from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer
 from kblam.decoder import Candidates, FactInput, FactSession
 from kblam.decoder.constrain import ConstraintProcessor
+from kblam.decoder.drafts import drafted
 from kblam.decoder.grounding import CopyProcessor
-from kblam.decoder.opening import Opening
 from kblam.decoder.refusal import RefusalProcessor
-from kblam.decoder.spans import Ending, Spelling
+from kblam.decoder.speculative import SpeculativeDecoding, can_take_back
 from kblam.decoder.watch import GenerationWatch
 from kblam.encoding import (
     CachedEmbedder,
@@ -42,13 +42,8 @@ from kblam.encoding import (
 
 __all__ = ["Generation"]
 
-# In JSON of one line, the quotation mark after a colon or among a list's items.
-_OPENED = re.compile(r'[:\[] ?"\Z')
-_OPENING = 4  # tokens that it may take
-# The name of the property before it.
-_NAME = re.compile(r'"([^"\\]+)"\s*:\s*\[?\s*"\Z')
-# The same before a number, or the next one of a list.
-_NUMBER_OF = re.compile(r'"([^"\\]+)": ?(?:\[(?:[-+.0-9eE]+, ?)*)?\Z')
+# Tokens that are guessed at once. So many take a decoder two to three times as long as one (CPU).
+_DRAFT = 32
 
 
 class Generation:
@@ -82,6 +77,8 @@ class Generation:
         self._copy: CopyProcessor | None = None
         self._refuse: RefusalProcessor | None = None
         self._session: FactSession | None = None
+        self._forms: list[ConstraintProcessor] = []
+        self._told: list[tuple[int, ...]] | None = None
         self.contradicted: list[int] = []
 
     @torch.no_grad()
@@ -118,6 +115,7 @@ class Generation:
                 generation_config=self._config(length),
                 logits_processor=processors,
                 stopping_criteria=StoppingCriteriaList([watch]),
+                custom_generate=self._speculative(),
             )
             texts = [engine.up_to_end(row) for row in output[:, length:].tolist()]
             timing = Timing(started, watch.first_token_at)
@@ -149,8 +147,7 @@ class Generation:
     def _enter(self, stack: ExitStack, prompts: PaddedPrompts) -> LogitsProcessorList:
         """Give the decoder its facts for the time of the generation."""
         engine, seen = self._engine, self._seen
-        form = self._request.options.constraint
-        held = self._held(prompts.input_ids.shape[1])
+        held = self._forms = self._held(prompts.input_ids.shape[1])
         processors = LogitsProcessorList()
         decoder, tap = engine.decoder, engine.tap
         if seen is None or len(seen.facts) == 0 or decoder is None or tap is None:
@@ -174,18 +171,19 @@ class Generation:
         self._session = session
         adapter = decoder.adapter
         if self._request.grounding == "copy" and adapter.pointer is not None:
+            values = self._form_values(held)
             self._copy = CopyProcessor(
                 session,
                 adapter.pointer,
                 tap,
-                partial(self._facts.lookup, in_json=self._in_json),
+                partial(self._facts.lookup, in_json=values is not None),
                 prompts.input_ids.shape[1],
-                self._continuations,
+                {"word": engine.vocabulary.continuations} if values is None else values.endings,
                 # A form says by itself where it ends.
-                (lambda: engine.vocabulary.closers) if form is None else None,
-                partial(self._opens_value, held[0]) if self._in_json else None,
+                None if held else lambda: engine.vocabulary.closers,
+                None if values is None else values.opening,
                 # In JSON, words that go on with a sentence are none of the form's.
-                None if self._in_json else partial(adapter.pointer.coverage_logits, engine.model),
+                partial(adapter.pointer.coverage_logits, engine.model) if values is None else None,
             )
             processors.append(self._copy)
         processors.extend(held)
@@ -201,6 +199,27 @@ class Generation:
             processors.append(self._refuse)
         return processors
 
+    def _speculative(self) -> SpeculativeDecoding | None:
+        """Decoding with drafts, where one prompt has facts to make them of."""
+        options, tap = self._request.options, self._engine.tap
+        if len(self._request.prompts) > 1 or options.num_beams > 1 or not options.speculative:
+            return None
+        if self._copy is None or tap is None or not can_take_back(self._engine.model):
+            return None
+        return SpeculativeDecoding(tap, self._drafted)
+
+    def _drafted(self, written: Sequence[int], room: int) -> list[int]:
+        """What an answer may go on with: what its form wants, or what the facts would say."""
+        room = min(room, _DRAFT)
+        forced = [token for form in self._forms for token in form.forced(tuple(written))]
+        if forced:
+            return forced[:room]
+        assert self._session is not None
+        assert self._session.selection is not None
+        if self._told is None:
+            self._told = self._facts.told(self._session.selection)
+        return drafted(written, self._told, room)
+
     def _held(self, length: int) -> list[ConstraintProcessor]:
         """What holds the answers to a form, if one is wanted; prompts have that many tokens."""
         constraint = self._request.options.constraint
@@ -213,47 +232,13 @@ class Generation:
         """How many tokens an answer may have after a prompt of that many."""
         return min(self._request.options.max_new_tokens, self._engine.context - length)
 
-    def _opens_value(
-        self, form: ConstraintProcessor, prompt: int, text: tuple[int, ...]
-    ) -> Opening | None:
-        """What to copy where these tokens of JSON open a value, a string or a number."""
-        decode = self._engine.tokenizer.decode
-        last = str(decode(list(text[-_OPENING:])))
-        if _OPENED.search(last) is not None:
-            name = _NAME.search(str(decode(list(text))))
-            return Opening(self._fitting(prompt, "" if name is None else name[1]))
-        # Numbers in calls of tools are the caller's, how many of something to order, say.
-        if self._request.tools or not last.rstrip(" ").endswith((":", ",", "[")):
-            return None
-        name = _NUMBER_OF.search(str(decode(list(text))))
-        if name is None or form.takes_string(text):
-            return None
-        # A minus may be one token with the space before it.
-        spelling = Spelling(spaced=last.endswith((":", ",")), number=True)
-        numbers = self._facts.spelled(prompt, spelling)
-        fitting = [number if number and form.takes(text, number) else () for number in numbers]
-        if not any(fitting):
-            return None
-        return Opening(self._fitting(prompt, name[1]), fitting, spelling)
-
-    def _fitting(self, prompt: int, field: str) -> list[float]:
+    def _form_values(self, held: Sequence[ConstraintProcessor]) -> FormValues | None:
+        """What fills the answers' form, where it is one of JSON."""
         form = self._request.options.constraint
-        others = form.fields - {field} if form is not None else ()
-        return self._facts.fitting(prompt, field, sorted(others))
-
-    @property
-    def _continuations(self) -> dict[Ending, Tensor]:
-        """True on tokens that may not follow a copied value, (V,), by what it ends in."""
-        if not self._in_json:
-            return {"word": self._engine.vocabulary.continuations}
-        # A string in JSON ends with its value: what a sentence would go on with is no data.
-        tokens, device = self._engine.grammar_tokenizer, self._engine.model.device
-        return {"word": ~tokens.quotes.to(device), "number": tokens.figures.to(device)}
-
-    @property
-    def _in_json(self) -> bool:
-        form = self._request.options.constraint
-        return form is not None and form.is_json
+        if form is None or not form.is_json:
+            return None
+        is_call = bool(self._request.tools)
+        return FormValues(self._engine, self._facts, form, held[0], is_call=is_call)
 
     def _candidates(self, seen: SeenFacts) -> Candidates | None:
         if (

@@ -11,6 +11,7 @@ from torch import Tensor
 from kblam._engine import Engine
 from kblam._knowledge_base import SeenFacts
 from kblam._numbers import number_in
+from kblam.config import DEFAULT_REFUSAL
 from kblam.decoder import Selection
 from kblam.decoder.spans import SpanLookup, SpanTokens, Spelling
 from kblam.encoding import Evidence, encode_or_zero, read_evidence
@@ -27,6 +28,8 @@ _FITS = 20.0
 _SAME = 0.7
 # What a form calls an entity.
 _NAME = "name"
+# Facts with less of the selection are hardly told.
+_TOLD = 0.05
 
 
 class SelectedFacts:
@@ -107,6 +110,31 @@ class SelectedFacts:
         span = tokens(json.dumps(text, ensure_ascii=False)[1:-1])
         number = number_in(text) if part == "value" else None
         return span if number is None else replace(span, number=tokens(number))
+
+    def told(self, selection: Selection) -> list[tuple[int, ...]]:
+        """What the answer to the first prompt may repeat: facts as sentences, a refusal, texts.
+
+        Args:
+            selection: What the prompts selected.
+
+        Returns:
+            The tokens of each, those of the likeliest facts first.
+        """
+        assert self._lookup is not None
+        facts = self.of(selection)[0]
+        likely = (selection.log_prob[0].exp() > _TOLD).tolist()
+        told = {n: fact for n, fact in enumerate(facts) if fact is not None and likely[n]}
+        tokens, end = self._engine.span_tokens, self._engine.end_tokens[:1]
+        sentences = [*(fact.statement for fact in told.values()), DEFAULT_REFUSAL]
+        start = self._lookup.after(())
+        whole = [(*tokens(text).spelled(start), *end) for text in sentences]
+        later = [tokens(text).later for text in sentences]
+        texts = []
+        for spelling in (Spelling(spaced=False), Spelling(spaced=True)):
+            spelled = self.spelled(0, spelling)
+            parts = len(spelled) // len(facts)
+            texts += [text for n in told for text in spelled[n * parts : (n + 1) * parts]]
+        return [*whole, *later, *texts]
 
     def spelled(self, prompt: int, spelling: Spelling) -> list[tuple[int, ...]]:
         """The texts that a prompt may copy, as :meth:`lookup` found them, as tokens, (k * P,)."""

@@ -162,11 +162,14 @@ def test_a_tap_that_was_removed_hears_nothing(model) -> None:
     tap = HiddenTap(model)
     with torch.no_grad():
         model(PROMPT)
-        assert tap.last.shape == (1, 64)
-        tap.last = None
+        heard = tap.last
+        assert heard.shape == (1, 64)
+        model(PROMPT.flip(1))
+        assert not torch.equal(tap.last, heard)
+        heard = tap.last
         tap.remove()
         model(PROMPT)
-    assert tap.last is None
+    assert torch.equal(tap.last, heard)
 
 
 def test_a_prompt_that_is_not_about_the_facts_copies_nothing(model) -> None:

@@ -151,6 +151,11 @@ class ConstraintProcessor(LogitsProcessor):
         state = self._follow(text)
         return state is not None and state.try_consume_tokens(list(tokens)) == len(tokens)
 
+    def forced(self, text: tuple[int, ...]) -> list[int]:
+        """The tokens that alone can follow the text that is written so far."""
+        state = self._follow(text)
+        return [] if state is None else list(state.compute_ff_tokens())
+
     def takes_string(self, text: tuple[int, ...]) -> bool:
         """Whether a string may begin after the text that is written so far."""
         return any(self.takes(text, [mark]) for mark, _ in self._marks)

@@ -12,7 +12,10 @@ from kblam.knowledge import View
 
 __all__ = ["SETTING_NAMES", "checked_view", "merge_options", "stop_strings"]
 
-_OPTION_NAMES = tuple(f.name for f in dataclasses.fields(GenerationOptions))
+# Guesses are no option of these: they change no answer.
+_OPTION_NAMES = tuple(
+    f.name for f in dataclasses.fields(GenerationOptions) if f.name != "speculative"
+)
 # A form is of one call, the rest are settings of a model too.
 SETTING_NAMES = tuple(name for name in _OPTION_NAMES if name != "constraint")
 

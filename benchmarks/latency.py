@@ -3,12 +3,17 @@
     python benchmarks/latency.py --num-facts 1000 10000 100000 --json OUT --plot OUT.png
 
 Several ways to answer one question, in turn, again and again in one process, so that whatever else
-the machine does falls on all of them: the base model without facts; kblam with all facts attached;
-retrieval of five facts into the prompt of the base model (RAG), its retriever's time counted; the
-published form of rectangular attention (``published_form.py``); and, at the smallest number of
-facts, as many of them in the prompt as ``--in-context-tokens`` hold, read anew or from a cache.
-Facts are made up and have random unit vectors; questions are embedded by the real encoder, each
-anew.
+the machine does falls on all of them: the base model without facts; kblam with all facts attached,
+with guesses at what comes next and singly, without them; retrieval of five facts into the prompt of
+the base model (RAG), its retriever's time counted, and the same with guesses from its prompt
+(Transformers' prompt lookup); the published form of rectangular attention (``published_form.py``);
+and, at the smallest number of facts, as many of them in the prompt as ``--in-context-tokens`` hold,
+read anew or from a cache.
+
+Two sorts of questions are asked: some that the facts answer, each about another fact, and one that
+they have nothing to do with, whose answer they do not help to guess. Most facts are made up and
+have random unit vectors; those that are asked for, and the questions, each another one, are
+embedded by the real encoder.
 
 Ratios are medians over the rounds of the time divided by the base's in the same round.
 """
@@ -20,7 +25,10 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -42,14 +50,48 @@ from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE, DEFAULT_ENCODER
 
 _RETRIEVED = 5
+_SENTENCE = 12
+_LOOKED_UP = 16  # tokens that prompt lookup guesses at
+_SINGLY = GenerationOptions(speculative=False)
+_PROPERTIES = {"founder": "Who is", "budget": "What is", "headquarters": "Where is"}
+_NAMES = ("Amber", "Cedar", "Crimson", "Granite", "Harbour", "Linden", "Meadow", "Silver")
+_KINDS = ("Bakery", "Castle", "Foundry", "Gallery", "Ferry", "Orchard", "Theatre", "Vineyard")
+
+
+def asked_facts() -> list[Triple]:
+    """Facts that the questions are about."""
+    names = [f"{first} {second}" for first, second in product(_NAMES, _KINDS)]
+    return [
+        Triple(name, prop, f"{_NAMES[(turn + 3) % 8]} {turn + 1} of {_KINDS[(turn + 5) % 8]}")
+        for turn, (name, prop) in enumerate(zip(names, 22 * list(_PROPERTIES), strict=False))
+    ]
+
+
+def question_about(fact: Triple) -> str:
+    """A question that a fact answers."""
+    return f"{_PROPERTIES[fact.property]} the {fact.property} of {fact.entity}?"
 
 
 def timed(
-    model: KBLaM, question: str, new_tokens: int, prompt: Callable[[str], Any] = str
+    model: KBLaM,
+    question: str,
+    new_tokens: int,
+    prompt: Callable[[str], Any] = str,
+    options: GenerationOptions | None = None,
 ) -> Timing:
     """Ask once; making the prompt counts as time to the first token."""
-    options = GenerationOptions(max_new_tokens=new_tokens)
+    options = replace(options or GenerationOptions(), max_new_tokens=new_tokens)
     return timed_answer(lambda: model.ask(prompt(question), options))
+
+
+@contextmanager
+def looking_up(model: KBLaM) -> Iterator[None]:
+    """Let ``generate`` guess that an answer goes on as its prompt does."""
+    model.base.generation_config.prompt_lookup_num_tokens = _LOOKED_UP
+    try:
+        yield
+    finally:
+        model.base.generation_config.prompt_lookup_num_tokens = None
 
 
 def timed_answer(ask: Callable[[], Answer]) -> Timing:
@@ -98,7 +140,8 @@ def measure(
     model: KBLaM, bare: KBLaM, num_facts: int, folder: Path, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Measure one number of facts."""
-    facts = list(made_up_facts(num_facts))
+    asked = asked_facts()
+    facts = [*made_up_facts(num_facts - len(asked)), *asked]
     with KnowledgeStore(folder / f"{num_facts}.db") as store:
         if len(store) != num_facts:
             store.add(facts)
@@ -109,8 +152,17 @@ def measure(
         ways: dict[str, Callable[[str], Timing]] = {
             "base": lambda question: timed(bare, question, new_tokens),
             "kblam": lambda question: timed(attached, question, new_tokens),
+            "kblam, singly": lambda question: timed(
+                attached, question, new_tokens, options=_SINGLY
+            ),
             "rag": lambda question: timed(bare, question, new_tokens, prompt),
         }
+
+        def ask_looking_up(question: str) -> Timing:
+            with looking_up(bare):
+                return timed(bare, question, new_tokens, prompt)
+
+        ways["rag, lookup"] = ask_looking_up
         if num_facts <= arguments.published_up_to:
             published = PublishedForm(bare.base, num_facts)
 
@@ -122,45 +174,62 @@ def measure(
         if num_facts == min(arguments.num_facts) and arguments.in_context_tokens:
             ways |= in_context(bare, facts, arguments)
         # The encoder remembers what it has embedded: every question is another one.
-        rounds = [
-            {
-                name: way(f"{QUESTION} (Question {num_facts + turn} by {name}.)")
-                for name, way in ways.items()
-            }
-            for turn in range(arguments.repeats + 1)
-        ]
-    return summary(num_facts, rounds[1:])  # the first round warms up
+        rounds: dict[str, list[dict[str, Timing]]] = {"answered": [], "general": []}
+        for turn in range(arguments.repeats + 1):
+            questions = {"answered": question_about(asked[turn % len(asked)]), "general": QUESTION}
+            for kind, question in questions.items():
+                mark = f"(Question {num_facts + turn} by"
+                rounds[kind].append(
+                    {name: way(f"{question} {mark} {name}.)") for name, way in ways.items()}
+                )
+    # The first round warms up.
+    return {
+        "num_facts": num_facts,
+        **{kind: summary(timings[1:]) for kind, timings in rounds.items()},
+    }
 
 
-def summary(num_facts: int, rounds: Sequence[dict[str, Timing]]) -> dict[str, Any]:
+def summary(rounds: Sequence[dict[str, Timing]]) -> dict[str, Any]:
     """Medians of the times, and of their ratios to the base in the same round."""
     median = statistics.median
-    result: dict[str, Any] = {"num_facts": num_facts, "ways": {}}
+    result: dict[str, Any] = {}
     for name in rounds[0]:
-        result["ways"][name] = {
+        result[name] = {
             "seconds_to_first_token": median(r[name].first for r in rounds),
             "seconds_per_new_token": median(r[name].each for r in rounds),
             "first_token_ratio": median(r[name].first / r["base"].first for r in rounds),
             "new_token_ratio": median(r[name].each / r["base"].each for r in rounds),
             "first_token_over_kblam": median(r[name].first / r["kblam"].first for r in rounds),
             "new_token_over_kblam": median(r[name].each / r["kblam"].each for r in rounds),
+            "answer_ratio": median(_whole(r[name]) / _whole(r["base"]) for r in rounds),
+            "answer_over_kblam": median(_whole(r[name]) / _whole(r["kblam"]) for r in rounds),
         }
     return result
 
 
+def _whole(timing: Timing) -> float:
+    """Seconds of an answer as long as a sentence that tells a fact."""
+    return timing.first + (_SENTENCE - 1) * timing.each
+
+
 def _table(result: dict[str, Any]) -> str:
-    lines = [f"{result['num_facts']:,} facts: to the first token, and per new token"]
-    lines += [
-        f"  {name:<14}{1000 * way['seconds_to_first_token']:8.0f} ms"
-        f"{way['first_token_ratio']:7.2f} x base{1000 * way['seconds_per_new_token']:9.1f} ms"
-        f"{way['new_token_ratio']:7.2f} x base"
-        for name, way in result["ways"].items()
-    ]
+    lines = []
+    for kind, title in (("answered", "answered by a fact"), ("general", "of something else")):
+        lines.append(
+            f"{result['num_facts']:,} facts, {title}: to the first token, per new token, "
+            f"{_SENTENCE} tokens"
+        )
+        lines += [
+            f"  {name:<14}{1000 * way['seconds_to_first_token']:8.0f} ms"
+            f"{way['first_token_ratio']:7.2f} x base{1000 * way['seconds_per_new_token']:9.1f} ms"
+            f"{way['new_token_ratio']:7.2f} x base{way['answer_ratio']:9.2f} x base"
+            for name, way in result[kind].items()
+        ]
     return "\n".join(lines)
 
 
 def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw both ratios over the number of facts."""
+    """Draw both ratios over the number of facts, for questions that facts answer."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
@@ -170,8 +239,9 @@ def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
         ("time to the first token", "time per new token"),
         strict=True,
     ):
-        for way in ("kblam", "rag", "published"):
-            points = [(r["num_facts"], r["ways"][way][name]) for r in results if way in r["ways"]]
+        for way in ("kblam", "kblam, singly", "rag", "rag, lookup", "published"):
+            found = [(r["num_facts"], r["answered"]) for r in results]
+            points = [(count, ways[way][name]) for count, ways in found if way in ways]
             axis.loglog(*zip(*points, strict=True), marker="o", label=way)
         axis.axhline(1.0, color="grey", linewidth=0.8)
         axis.set(title=title, xlabel="facts", ylabel="times the base without facts")

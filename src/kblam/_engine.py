@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from kblam._vocabulary import Vocabulary
 from kblam.decoder import AttachedDecoder, attach
 from kblam.decoder.constrain import GrammarTokenizer
 from kblam.decoder.spans import SpanTokens
+from kblam.decoder.speculative import can_take_back
 from kblam.decoder.tap import HiddenTap
 from kblam.encoding import as_embedder
 from kblam.errors import AdapterMismatchError, ConfigError
@@ -97,6 +99,11 @@ class Engine:
                 f"{encoder.name!r} of {encoder.dimension}. Use that encoder, or train an adapter "
                 "for this one: kblam train --encoder ..."
             )
+
+    @cached_property
+    def can_guess(self) -> bool:
+        """Whether the model can check guessed tokens, and take them back."""
+        return can_take_back(self.model)
 
     @property
     def context(self) -> int:

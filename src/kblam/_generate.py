@@ -31,7 +31,7 @@ from kblam.decoder.constrain import ConstraintProcessor
 from kblam.decoder.drafts import drafted
 from kblam.decoder.grounding import CopyProcessor
 from kblam.decoder.refusal import RefusalProcessor
-from kblam.decoder.speculative import SpeculativeDecoding, can_take_back
+from kblam.decoder.speculative import SpeculativeDecoding
 from kblam.decoder.watch import GenerationWatch
 from kblam.encoding import (
     CachedEmbedder,
@@ -204,7 +204,7 @@ class Generation:
         options, tap = self._request.options, self._engine.tap
         if len(self._request.prompts) > 1 or options.num_beams > 1 or not options.speculative:
             return None
-        if self._copy is None or tap is None or not can_take_back(self._engine.model):
+        if self._copy is None or tap is None or not self._engine.can_guess:
             return None
         return SpeculativeDecoding(tap, self._drafted)
 

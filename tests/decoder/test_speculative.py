@@ -131,6 +131,22 @@ def test_right_guesses_save_passes(llama: PreTrainedModel) -> None:
 
 
 @torch.no_grad()
+def test_a_family_that_makes_all_logits(
+    llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, expected, _ = _generated(llama, None)
+    forward = llama.forward
+
+    def older(input_ids: Any = None, past_key_values: Any = None, use_cache: Any = None) -> Any:
+        return forward(input_ids, past_key_values=past_key_values, use_cache=use_cache)
+
+    monkeypatch.setattr(llama, "forward", older)
+    guessed, found, _ = _generated(llama, _mixed(plain))
+    assert guessed == plain
+    torch.testing.assert_close(torch.cat(found.hidden), torch.cat(expected.hidden))
+
+
+@torch.no_grad()
 def test_guesses_leave_room_for_the_token_after_them(llama: PreTrainedModel) -> None:
     rooms: list[int] = []
 

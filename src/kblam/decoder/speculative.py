@@ -8,6 +8,7 @@ would have been chosen, or drawn with the same random numbers, without guesses.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,12 +60,8 @@ class SpeculativeDecoding:
         prompt, text, read = input_ids.shape[1], input_ids, 0  # so many tokens are in the cache
         guesses: Sequence[int] = ()
         while True:
-            logits = model(
-                input_ids=_with(text[:, read:], guesses),
-                past_key_values=past_key_values,
-                use_cache=True,
-                logits_to_keep=len(guesses) + 1,
-            ).logits
+            new = _with(text[:, read:], guesses)
+            logits = _logits(model, new, past_key_values, len(guesses) + 1)
             read = text.shape[1]
             # The last one is none: after it, nothing was read.
             for place, guess in enumerate((*guesses, None)):
@@ -80,6 +77,15 @@ class SpeculativeDecoding:
             _take_back(past_key_values, len(guesses) - place)
             room = int(generation_config.max_length or 0) - text.shape[1] - 1
             guesses = self._draft(text[0, prompt:].tolist(), room) if room > 0 else ()
+
+
+def _logits(model: PreTrainedModel, new: Tensor, cache: DynamicCache, count: int) -> Tensor:
+    """The logits after the last ``count`` of new tokens (1, T), and maybe after those before."""
+    # Some of the older families make all of them.
+    kept = "logits_to_keep" in inspect.signature(model.forward).parameters
+    given = {"logits_to_keep": count} if kept else {}
+    output = model(input_ids=new, past_key_values=cache, use_cache=True, **given)
+    return output.logits  # type: ignore[no-any-return]
 
 
 def _with(tokens: Tensor, guesses: Sequence[int]) -> Tensor:

@@ -178,15 +178,20 @@ def measure(
         for turn in range(arguments.repeats + 1):
             questions = {"answered": question_about(asked[turn % len(asked)]), "general": QUESTION}
             for kind, question in questions.items():
-                mark = f"(Question {num_facts + turn} by"
+                mark = _letters(num_facts + turn)
                 rounds[kind].append(
-                    {name: way(f"{question} {mark} {name}.)") for name, way in ways.items()}
+                    {name: way(f"{question} ({mark}, by {name})") for name, way in ways.items()}
                 )
     # The first round warms up.
     return {
         "num_facts": num_facts,
         **{kind: summary(timings[1:]) for kind, timings in rounds.items()},
     }
+
+
+def _letters(number: int) -> str:
+    """A number as letters: capitals and figures would be taken for a part of a name."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
 
 
 def summary(rounds: Sequence[dict[str, Timing]]) -> dict[str, Any]:

@@ -181,6 +181,7 @@ class Generation:
                 {"word": engine.vocabulary.continuations} if values is None else values.endings,
                 # A form says by itself where it ends.
                 None if held else lambda: engine.vocabulary.closers,
+                None if held else lambda: engine.vocabulary.list_marks,
                 None if values is None else values.opening,
                 # In JSON, words that go on with a sentence are none of the form's.
                 partial(adapter.pointer.coverage_logits, engine.model) if values is None else None,

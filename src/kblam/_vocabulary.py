@@ -19,6 +19,8 @@ _SPACES = ("\u0120", "\u010a", "\u0109", "\u2581")
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 # What may stand right after the last word of a sentence.
 _CLOSERS = frozenset(".!?;:)]}\"'\n \u201d\u2019\u00bb\u2026\u3002\uff01\uff1f")
+_SEPARATORS = (",", "\u3001", "\uff0c")
+_AND = " and"  # the sentences that facts are told in are English
 _OPENERS = ("(", "[", '"', "\u201c", "'")
 # One of them grows together with no text that begins otherwise than it.
 _ANCHORS = ("\n", ":", "x", "0", "=")
@@ -60,6 +62,7 @@ class Vocabulary:
         self._opens: dict[int, bool] = {}
         self._continuations: Tensor | None = None
         self._closers: Tensor | None = None
+        self._separators: Tensor | None = None
         # Decoding drops that space, so that it is no part of the answer.
         spaced = self._decode(self.behind(" a"))
         self.starts_spaced = bool(self._anchors) and not spaced.startswith(" ")
@@ -114,6 +117,13 @@ class Vocabulary:
                 lambda index, token: index in self._ends or self._closes(index, token)
             )
         return self._closers
+
+    @property
+    def list_marks(self) -> tuple[Tensor, int]:
+        """True on tokens that announce several more items of a list, (V,), and the last one's."""
+        if self._separators is None:
+            self._separators = self._marked(lambda _, token: token.startswith(_SEPARATORS))
+        return self._separators, self.behind(_AND)[0]
 
     def _found_anchors(self) -> list[tuple[str, list[int]]]:
         """Texts that others are encoded behind, with their tokens; none where none is needed."""

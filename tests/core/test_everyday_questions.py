@@ -50,6 +50,12 @@ def test_all_that_is_stored_is_told_and_nothing_after_it(
     assert answer.text[max(citation.end for citation in answer.citations) :] == "."
 
 
+def test_the_last_value_of_a_list_comes_after_a_word(model: KBLaM) -> None:
+    answer = model.ask("List all colors of the Trailblazer 40 Backpack.")
+    first, last = sorted(answer.citations, key=lambda citation: citation.start)
+    assert answer.text[first.end : last.start] == " and "
+
+
 def test_a_value_that_spells_the_end_of_an_answer_is_told_whole() -> None:
     value = "press <|im_end|> and wait"
     model = KBLaM.from_pretrained().attach([("Ember Stove", "reset procedure", value)])

@@ -105,6 +105,14 @@ def test_what_closes_stands_right_behind_a_word(tokenizer: Any, vocabulary: Voca
         assert index == tokenizer.eos_token_id or shown[4:5] not in ("", " "), shown
 
 
+def test_a_comma_announces_more_and_a_word_the_last(vocabulary: Vocabulary) -> None:
+    separators, last = vocabulary.list_marks
+    assert separators[vocabulary.behind(",")[0]]
+    for text in (" and", ".", " ,", ")"):
+        assert not separators[vocabulary.behind(text)[0]], text
+    assert last == vocabulary.behind(" and")[0]
+
+
 def test_a_word_goes_on_with_letters_and_digits(vocabulary: Vocabulary) -> None:
     marked = vocabulary.continuations
     assert all(marked[vocabulary.behind(text)[0]] for text in ("ville", "9"))

@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from kblam.decoder.answer_heads import PointerFacts, PointerHead
-from kblam.decoder.closing import has_told_all
+from kblam.decoder.closing import has_one_more, has_told_all
 from kblam.decoder.copy_history import CopyHistory
 from kblam.decoder.copy_states import CopiedSpan, CopyState, CopyStep, likeliest
 from kblam.decoder.facts import Selection, rows
@@ -53,6 +53,8 @@ class CopyProcessor(LogitsProcessor):
             may follow ("Tampere" must not become "Tampereville"). None forbids nothing.
         closers: Tells which tokens end a sentence, (V,): nothing else follows where all is told.
             Asked for only then, after the first token. None lets the model go on.
+        list_marks: Tells which tokens announce several more items of a list, (V,), and which one
+            the last: it stands for them where one value is left. None changes nothing.
         opens_value: Tells of a prompt and the tokens written so far whether a value is all that can
             follow, as in a form to be filled in. The gate then stands open as far as the facts
             answer.
@@ -69,6 +71,7 @@ class CopyProcessor(LogitsProcessor):
         prompt_length: int,
         continuations: Mapping[Ending, Tensor] | None = None,
         closers: Callable[[], Tensor] | None = None,
+        list_marks: Callable[[], tuple[Tensor, int]] | None = None,
         opens_value: Callable[[int, tuple[int, ...]], Opening | None] | None = None,
         coverage: Callable[[], Tensor] | None = None,
     ) -> None:
@@ -80,6 +83,7 @@ class CopyProcessor(LogitsProcessor):
         self._prompt_length = prompt_length
         self._continuations = continuations or {}
         self._closers = closers
+        self._list_marks = list_marks
         self._opens_value = opens_value
         self._make_coverage = coverage
         self._coverage: Tensor | None = None
@@ -238,15 +242,19 @@ class CopyProcessor(LogitsProcessor):
         gates: list[float],
         probs: Tensor,
     ) -> None:
-        """Leave nothing but the end of the sentence to rows that have told all, in place."""
+        """Leave to rows what can follow where all is told, or all but one value, in place."""
         if self._closers is None:
             return
         assert self._facts is not None
+        shares = rows(self._selected.log_prob, len(texts)).exp()
         for index, (options, text) in enumerate(zip(states, texts, strict=True)):
             left, alike = told[index][0], self._facts.alike[index]
-            if has_told_all(likeliest(options), len(text), left, alike):
+            stands = (likeliest(options), len(text), left, alike)
+            if has_told_all(*stands):
                 gates[index] = 0.0
                 probs[index] = _only(probs[index], self._closers())
+            elif self._list_marks is not None and has_one_more(*stands, shares[index]):
+                probs[index] = _moved(probs[index], *self._list_marks())
 
     def _covered(self, scores: Tensor, told: list[list[float]]) -> Tensor:
         """Scores (B, V) that know whether all is told, (B, 2)."""
@@ -288,3 +296,10 @@ def _only(probs: Tensor, allowed: Tensor) -> Tensor:
     """Probabilities (V,) where all but some tokens are ruled out."""
     left = probs * allowed
     return left / left.sum().clamp_min(_SMALLEST)
+
+
+def _moved(probs: Tensor, source: Tensor, target: int) -> Tensor:
+    """Probabilities (V,) where those of some tokens are another one's."""
+    moved = probs * ~source
+    moved[target] += (probs * source).sum()
+    return moved

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -136,14 +137,17 @@ class Engine:
 
     def span_tokens(self, text: str) -> SpanTokens:
         """The tokens of a text to copy, right behind other text and after a space."""
-        found = self._spans.get(text)
-        if found is None:
-            behind = self.vocabulary.behind
-            found = SpanTokens(tuple(behind(text)), tuple(behind(f" {text}")), text[-1:].isalnum())
-            self._spans[text] = found
+        self.learn_spans([text])
+        return self._spans[text]
+
+    def learn_spans(self, texts: Iterable[str]) -> None:
+        """Make the tokens of texts to copy, all of those that were not asked for before at once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._spans]
+        tokens = self.vocabulary.behind_each([form for text in new for form in (text, f" {text}")])
+        for text, first, later in zip(new, tokens[::2], tokens[1::2], strict=True):
+            self._spans[text] = SpanTokens(tuple(first), tuple(later), text[-1:].isalnum())
             if len(self._spans) > _SPAN_CACHE:
                 self._spans.popitem(last=False)
-        return found
 
     @property
     def vocabulary(self) -> Vocabulary:

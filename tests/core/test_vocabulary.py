@@ -47,6 +47,16 @@ def test_pieces_joined_say_the_text(
 
 
 @settings(max_examples=30, deadline=None)
+@given(pieces=pieces)
+def test_several_at_once_are_as_one_by_one(
+    tokenizer: Any, vocabulary: Vocabulary, pieces: list[str]
+) -> None:
+    texts = [*pieces, "", f"press {tokenizer.eos_token} and wait", f" {pieces[0]}"]
+    assert vocabulary.behind_each(texts) == [vocabulary.behind(text) for text in texts]
+    assert vocabulary.behind_each([]) == []
+
+
+@settings(max_examples=30, deadline=None)
 @given(text=words)
 def test_a_text_alone_says_the_same(tokenizer: Any, vocabulary: Vocabulary, text: str) -> None:
     text = text.strip() or "Acme"

@@ -137,7 +137,8 @@ class Engine:
 
     def span_tokens(self, text: str) -> SpanTokens:
         """The tokens of a text to copy, right behind other text and after a space."""
-        self.learn_spans([text])
+        if text not in self._spans:
+            self.learn_spans([text])
         return self._spans[text]
 
     def learn_spans(self, texts: Iterable[str]) -> None:

@@ -193,6 +193,8 @@ class SelectedFacts:
         missing = {pair for row in wanted for pair in row if pair is not None} - self._known.keys()
         for view in dict.fromkeys(views):
             places = sorted(place for own, place in missing if own == view)
+            if not places:
+                continue
             found = self._seen.texts(view, places)
             self._known.update(zip(((view, p) for p in places), found, strict=True))
         return [[None if pair is None else self._known[pair] for pair in row] for row in wanted]

@@ -18,7 +18,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from kblam.decoder import FactInput
+from kblam.decoder import FactInput, speculative
 from kblam.decoder.drafts import drafted
 from kblam.decoder.speculative import SpeculativeDecoding, can_take_back
 from kblam.decoder.tap import HiddenTap
@@ -128,6 +128,19 @@ def test_right_guesses_save_passes(llama: PreTrainedModel) -> None:
     guessed, _, passes = _generated(llama, lambda text, room: plain[len(text) :][: min(room, 7)])
     assert guessed == plain
     assert passes == [9, 8, 8, 8, 8, 7]
+
+
+@torch.no_grad()
+def test_caches_of_earlier_releases(
+    llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speculative, "_RECORDS", False)
+    assert can_take_back(llama)
+    assert not can_take_back(make_model("gemma2"))
+    plain, _, _ = _generated(llama, None)
+    guessed, _, passes = _generated(llama, _mixed(plain))
+    assert guessed == plain
+    assert len(passes) < NEW_TOKENS
 
 
 @torch.no_grad()

@@ -21,6 +21,9 @@ from kblam.decoder.tap import HiddenTap
 
 __all__ = ["SpeculativeDecoding", "can_take_back"]
 
+# In earlier releases of Transformers what has left a sliding window is gone.
+_RECORDS = all(hasattr(DynamicCache, name) for name in ("activate_past_recording", "is_croppable"))
+
 
 class SpeculativeDecoding:
     """A decoding loop for one row, to give to ``generate`` as ``custom_generate``.
@@ -41,7 +44,6 @@ class SpeculativeDecoding:
         logits_processor: Callable[[Tensor, Tensor], Tensor],
         stopping_criteria: Callable[[Tensor, None], Tensor],
         generation_config: GenerationConfig,
-        past_key_values: DynamicCache,
         **_: Any,
     ) -> Tensor:
         """Generate.
@@ -52,16 +54,17 @@ class SpeculativeDecoding:
             logits_processor: Called once for each token of the answer, in order.
             stopping_criteria: The same.
             generation_config: Greedy or sampling, and the greatest length.
-            past_key_values: An empty cache.
 
         Returns:
             Prompt and answer, (1, T + length of the answer).
         """
         prompt, text, read = input_ids.shape[1], input_ids, 0  # so many tokens are in the cache
         guesses: Sequence[int] = ()
+        # Not the one that generate makes: not all releases hand it on.
+        cache = DynamicCache(config=model.config)
         while True:
             new = _with(text[:, read:], guesses)
-            logits = _logits(model, new, past_key_values, len(guesses) + 1)
+            logits = _logits(model, new, cache, len(guesses) + 1)
             read = text.shape[1]
             # The last one is none: after it, nothing was read.
             for place, guess in enumerate((*guesses, None)):
@@ -74,7 +77,7 @@ class SpeculativeDecoding:
                 if guess is None or int(token) != guess:
                     break
                 read += 1
-            _take_back(past_key_values, len(guesses) - place)
+            _take_back(cache, len(guesses) - place)
             room = int(generation_config.max_length or 0) - text.shape[1] - 1
             guesses = self._draft(text[0, prompt:].tolist(), room) if room > 0 else ()
 
@@ -106,10 +109,6 @@ def can_take_back(model: PreTrainedModel) -> bool:
     if _RECORDS:
         return bool(cache.is_croppable)
     return all(type(layer) is DynamicLayer for layer in cache.layers)
-
-
-# Earlier releases of Transformers: what has left a sliding window is gone.
-_RECORDS = hasattr(DynamicCache, "activate_past_recording")
 
 
 def _take_back(cache: DynamicCache, count: int) -> None:

@@ -37,7 +37,8 @@ REAL_QUESTIONS = [
     "How large is the area of Mongolia?",
     "What is the internet domain of Croatia?",
     "On which continent is Suriname?",
-    "What is the national dish of Peru?",  # no such fact
+    "What is the highest mountain of Peru?",
+    "What is the national dish of Peru?",
 ]
 PRIVATE_FACTS = [
     ("Project Nightjar", "lead", "Mirela Osei"),
@@ -53,8 +54,10 @@ PRIVATE_QUESTIONS = [
     "Who is the lead of Project Nightjar?",
     "What is the launch code of Project Sandpiper?",
     "What is the maximum pressure of pump P-17?",
-    "Who is the mother of Mirela Osei?",  # no such fact
+    "Who is the mother of Mirela Osei?",
 ]
+# A refusal is right.
+NO_SUCH_FACT = {*REAL_QUESTIONS[-2:], PRIVATE_QUESTIONS[-1]}
 
 console = Console(highlight=False)
 
@@ -92,6 +95,8 @@ def show(question: str, answer: Answer) -> None:
     console.print(Text(answer.text, style=colour), Text(f"({answer.seconds:.2f} s)", style="dim"))
     for citation in answer.citations:
         console.print(Text(f"    {citation.score:.0%}  {citation.fact.statement}", style="dim"))
+    if question in NO_SUCH_FACT and not answer.refused:
+        console.print(Text("    Wrong: no such fact is stored. It should refuse.", style="red"))
 
 
 def ask_all(model: KBLaM, questions: Sequence[str]) -> None:

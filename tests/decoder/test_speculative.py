@@ -206,6 +206,11 @@ class TestDrafts:
         assert drafted([self.AND, self.IS], self.TEXTS, 9) == []
         assert drafted([self.AND, self.FRANCE, self.IS], self.TEXTS, 9) == [self.PARIS, self.END]
 
+    def test_a_text_that_repeats_itself_is_no_trap(self) -> None:
+        text = [*([7] * 20_000), 8]
+        assert drafted([7] * 10_000, [text], 3) == [7, 7, 7]
+        assert drafted([9, *([7] * 3)], [text], 3) == [7, 7, 7]
+
     def test_there_may_be_none(self) -> None:
         assert drafted([], self.TEXTS, 9) == []
         assert drafted([self.THE], (), 9) == []

@@ -13,6 +13,8 @@ __all__ = ["drafted"]
 
 # So many tokens that stand inside a text tell where in it an answer is; one does at its start.
 _ALIKE = 2
+# So many tell no less than more would, and bound the work where a text repeats itself.
+_LONGEST = 16
 
 
 def drafted(written: Sequence[int], texts: Sequence[Sequence[int]], room: int) -> list[int]:
@@ -24,8 +26,8 @@ def drafted(written: Sequence[int], texts: Sequence[Sequence[int]], room: int) -
         room: At most so many tokens.
 
     Returns:
-        What follows the longest end of ``written`` that stands in one of the texts; none where
-        there is none.
+        What follows the longest end of ``written`` that stands in one of the texts, of up to 16
+        tokens; none where there is none.
     """
     longest, found = 0, list[int]()
     for text in texts:
@@ -38,7 +40,7 @@ def drafted(written: Sequence[int], texts: Sequence[Sequence[int]], room: int) -
 
 def _common(written: Sequence[int], text: Sequence[int], place: int) -> int:
     """How many tokens at the end of ``written`` are those of a text before a place."""
-    length = 0
-    while length < min(place, len(written)) and written[-1 - length] == text[place - 1 - length]:
+    length, most = 0, min(place, len(written), _LONGEST)
+    while length < most and written[-1 - length] == text[place - 1 - length]:
         length += 1
     return length

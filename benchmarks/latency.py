@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -63,7 +63,7 @@ def asked_facts() -> list[Triple]:
     names = [f"{first} {second}" for first, second in product(_NAMES, _KINDS)]
     return [
         Triple(name, prop, f"{_NAMES[(turn + 3) % 8]} {turn + 1} of {_KINDS[(turn + 5) % 8]}")
-        for turn, (name, prop) in enumerate(zip(names, 22 * list(_PROPERTIES), strict=False))
+        for turn, (name, prop) in enumerate(zip(names, cycle(_PROPERTIES), strict=False))
     ]
 
 

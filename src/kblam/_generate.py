@@ -171,7 +171,7 @@ class Generation:
         self._session = session
         adapter = decoder.adapter
         if self._request.grounding == "copy" and adapter.pointer is not None:
-            values = self._form_values(held)
+            values = self._form_values()
             self._copy = CopyProcessor(
                 session,
                 adapter.pointer,
@@ -233,13 +233,13 @@ class Generation:
         """How many tokens an answer may have after a prompt of that many."""
         return min(self._request.options.max_new_tokens, self._engine.context - length)
 
-    def _form_values(self, held: Sequence[ConstraintProcessor]) -> FormValues | None:
+    def _form_values(self) -> FormValues | None:
         """What fills the answers' form, where it is one of JSON."""
         form = self._request.options.constraint
         if form is None or not form.is_json:
             return None
         is_call = bool(self._request.tools)
-        return FormValues(self._engine, self._facts, form, held[0], is_call=is_call)
+        return FormValues(self._engine, self._facts, form, self._forms[0], is_call=is_call)
 
     def _candidates(self, seen: SeenFacts) -> Candidates | None:
         if (

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from observing import passes_of
 
 from kblam import Answer, KBLaM, OutputConstraint
 from kblam.config import GenerationOptions
@@ -36,12 +37,8 @@ def model() -> KBLaM:
 @pytest.fixture
 def passes(model: KBLaM) -> Iterator[list[int]]:
     """How many tokens each forward pass of the decoder had."""
-    counted: list[int] = []
-    hook = model.base.register_forward_pre_hook(
-        lambda _, args, given: counted.append(given["input_ids"].shape[1]), with_kwargs=True
-    )
-    yield counted
-    hook.remove()
+    with passes_of(model.base) as counted:
+        yield counted
 
 
 def _same(answer: Answer, other: Answer) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from observing import passes_of
 from tiny_decoders import FAMILIES, attached, make_adapter, make_facts, make_model
 from torch import Tensor
 from transformers import (
@@ -59,14 +60,15 @@ def _generated(
         facts.keys, facts.values, prompt_mask=torch.ones_like(prompt, dtype=torch.bool)
     )
     tap = HiddenTap(model)
-    watched, passes = Watched(tap), list[int]()
-    counting = model.register_forward_pre_hook(
-        lambda _, args, given: passes.append(given["input_ids"].shape[1]), with_kwargs=True
-    )
+    watched = Watched(tap)
     settings = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "eos_token_id": None, **options}
     torch.manual_seed(5)
     try:
-        with attached(model, make_adapter(model)) as decoder, decoder.facts(facts):
+        with (
+            attached(model, make_adapter(model)) as decoder,
+            decoder.facts(facts),
+            passes_of(model) as passes,
+        ):
             output = model.generate(  # type: ignore[operator]
                 prompt,
                 attention_mask=torch.ones_like(prompt),
@@ -77,7 +79,6 @@ def _generated(
                 **settings,
             )
     finally:
-        counting.remove()
         tap.remove()
     return output[0, prompt.shape[1] :].tolist(), watched, passes
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from kblam.answer import Answer
 from kblam.model import KBLaM
@@ -20,6 +21,19 @@ def logits_of(model: KBLaM) -> Iterator[list[Tensor]]:
     """The logits of every forward pass of the base model, (B, T, V) each."""
     seen: list[Tensor] = []
     hook = model.base.register_forward_hook(lambda *call: seen.append(call[-1].logits.clone()))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def passes_of(base: PreTrainedModel) -> Iterator[list[int]]:
+    """How many tokens every forward pass of a decoder has."""
+    seen: list[int] = []
+    hook = base.register_forward_pre_hook(
+        lambda _, args, given: seen.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
     try:
         yield seen
     finally:

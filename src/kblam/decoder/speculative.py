@@ -62,10 +62,13 @@ class SpeculativeDecoding:
         guesses: Sequence[int] = ()
         # Not the one that generate makes: not all releases hand it on.
         cache = DynamicCache(config=model.config)
+        # Some of the older families make the logits of all tokens.
+        keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         while True:
+            given = {"logits_to_keep": len(guesses) + 1} if keeps else {}
             new = _with(text[:, read:], guesses)
-            logits = _logits(model, new, cache, len(guesses) + 1)
-            read = text.shape[1]
+            output = model(input_ids=new, past_key_values=cache, use_cache=True, **given)
+            logits, read = output.logits, text.shape[1]
             # The last one is none: after it, nothing was read.
             for place, guess in enumerate((*guesses, None)):
                 self._tap.position = place - len(guesses) - 1
@@ -80,15 +83,6 @@ class SpeculativeDecoding:
             _take_back(cache, len(guesses) - place)
             room = int(generation_config.max_length or 0) - text.shape[1] - 1
             guesses = self._draft(text[0, prompt:].tolist(), room) if room > 0 else ()
-
-
-def _logits(model: PreTrainedModel, new: Tensor, cache: DynamicCache, count: int) -> Tensor:
-    """The logits after the last ``count`` of new tokens (1, T), and maybe after those before."""
-    # Some of the older families make all of them.
-    kept = "logits_to_keep" in inspect.signature(model.forward).parameters
-    given = {"logits_to_keep": count} if kept else {}
-    output = model(input_ids=new, past_key_values=cache, use_cache=True, **given)
-    return output.logits  # type: ignore[no-any-return]
 
 
 def _with(tokens: Tensor, guesses: Sequence[int]) -> Tensor:

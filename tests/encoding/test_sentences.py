@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from tiny_kblam import make_tokenizer
 from torch.nn import functional as F
+from transformers import GPT2Config, GPT2Model
 
 from kblam.encoding import SentenceEncoder, _bert
 from kblam.encoding._bert import BertSentences
@@ -230,3 +234,20 @@ class TestPackedWeights:
         states = torch.randn(3, 8).bfloat16()
         assert linear._packed is None
         assert torch.equal(linear(states), F.linear(states, *parts))
+
+
+def test_an_encoder_without_a_token_to_pad_with_pads_all_the_same(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    torch.manual_seed(0)
+    size = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64}
+    GPT2Model(GPT2Config(vocab_size=len(tokenizer), **size)).save_pretrained(tmp_path / "decoder")
+    tokenizer.save_pretrained(tmp_path / "decoder")
+    parts = [Transformer(str(tmp_path / "decoder"), max_seq_length=64), Pooling(16)]
+    assert parts[0].tokenizer.pad_token is None
+    SentenceTransformer(modules=parts, device="cpu").save(str(tmp_path / "encoder"))
+    encoder = SentenceEncoder(tmp_path / "encoder")
+    texts = ["?", "the capital of Slovenia"]
+    together = encoder.encode(texts)
+    encoder.forget()
+    alone = [encoder.encode([text])[0] for text in texts]
+    np.testing.assert_allclose(together, alone, atol=1e-5)

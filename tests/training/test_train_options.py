@@ -123,6 +123,17 @@ class TestTensorBoard:
             train(followed)
         assert not (tmp_path / "run").exists()
 
+    def test_a_folder_that_cannot_be_written_is_named(
+        self, config: TrainingConfig, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("tensorboard")
+        output = tmp_path / "run"
+        output.mkdir()
+        (output / "tensorboard").write_text("a file where the folder should be")
+        followed = dataclasses.replace(config, log_with="tensorboard", output_dir=str(output))
+        with pytest.raises(KBLaMError, match=r"Expected to write .*tensorboard"):
+            train(followed)
+
     def test_other_trackers_are_unknown(self) -> None:
         with pytest.raises(ConfigError, match=r"tensorboard.*'wandb'"):
             TrainingConfig(log_with="wandb")  # type: ignore[arg-type]

@@ -51,6 +51,7 @@ def sentences(model: Any, precision: Precision, batch_size: int) -> Sentences:
         raise ConfigError(
             f"Expected 'auto', 'float32' or 'bfloat16' as precision, got {precision!r}."
         )
+    _let_pad(model)
     padded = Padded(model, batch_size)
     expected = padded(_PROBES)
     direct = _direct(model, expected)
@@ -63,6 +64,13 @@ def sentences(model: Any, precision: Precision, batch_size: int) -> Sentences:
         if precision == "bfloat16" or (half(_PROBES) * expected).sum(1).min() > _CLOSE:
             return half
     return direct
+
+
+def _let_pad(model: Any) -> None:
+    """Let a model pad that has no token for it, as decoders have none; any does, being masked."""
+    tokenizer = model.tokenizer
+    if getattr(tokenizer, "pad_token", "") is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token
 
 
 def _direct(model: Any, expected: Tensor) -> BertSentences | None:

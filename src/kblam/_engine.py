@@ -20,17 +20,17 @@ from transformers import (
 from kblam import adapter as adapters
 from kblam._loading import load_base_model
 from kblam._vocabulary import Vocabulary
-from kblam.decoder import AttachedDecoder, attach
+from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach
 from kblam.decoder.constrain import GrammarTokenizer
 from kblam.decoder.spans import SpanTokens
 from kblam.decoder.speculative import can_take_back
 from kblam.decoder.tap import HiddenTap
-from kblam.encoding import as_embedder
+from kblam.encoding import SentenceEncoder, TrainedEncoder, as_embedder
 from kblam.errors import AdapterMismatchError, ConfigError
 from kblam.knowledge import TextEmbedder
 from kblam.weights import DEFAULT_ENCODER
 
-__all__ = ["Engine", "load_engine"]
+__all__ = ["Engine", "load_engine", "question_reader"]
 
 _SPAN_CACHE = 65_536
 _ENGINES: weakref.WeakValueDictionary[tuple[Any, ...], Engine] = weakref.WeakValueDictionary()
@@ -69,6 +69,7 @@ class Engine:
         self.decoder: AttachedDecoder | None = None
         self.tap: HiddenTap | None = None
         self._encoder: TextEmbedder | None = None
+        self._reader: TextEmbedder | None = None
         self._encoder_name: Any = encoder
         self._spans: OrderedDict[str, SpanTokens] = OrderedDict()
         self._vocabulary: Vocabulary | None = None
@@ -91,6 +92,21 @@ class Engine:
                 if self._encoder is None:
                     self._encoder = as_embedder(self._encoder_name or DEFAULT_ENCODER)
         return self._encoder
+
+    @property
+    def reader(self) -> TextEmbedder:
+        """What embeds questions without their names: the encoder, or by the adapter's own layers.
+
+        Raises:
+            WeightsNotFoundError: The encoder is another framework's, and its weights are not to
+                be found for those layers.
+        """
+        if self._reader is None:
+            with self.lock:
+                if self._reader is None:
+                    adapter = self.decoder.adapter if self.decoder is not None else None
+                    self._reader = question_reader(self.encoder, adapter)
+        return self._reader
 
     def _check_encoder(self, name: str, dimension: int) -> None:
         wanted, encoder = name.rsplit("/", 1)[-1], self.encoder
@@ -170,6 +186,24 @@ class Engine:
             size = int(self.model.get_output_embeddings().weight.shape[0])
             self._grammar_tokenizer = GrammarTokenizer(self.tokenizer, size, self.end_tokens)
         return self._grammar_tokenizer
+
+
+def question_reader(encoder: TextEmbedder, adapter: KnowledgeAdapter | None) -> TextEmbedder:
+    """What embeds questions without their names, as an adapter reads them.
+
+    Args:
+        encoder: The adapter's.
+        adapter: Whose layers read; they are copied.
+
+    Returns:
+        The encoder itself where the adapter has no layers of its own.
+    """
+    if adapter is None or adapter.reader is None:
+        return encoder
+    if not isinstance(encoder, SentenceEncoder) or encoder.layers is None:
+        # Run as a whole, by another framework or on a GPU: its layers once more, here.
+        encoder = SentenceEncoder(adapter.config.encoder)
+    return TrainedEncoder(encoder, adapter.reader)
 
 
 def _release(decoder: AttachedDecoder, tap: HiddenTap) -> None:

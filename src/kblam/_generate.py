@@ -35,6 +35,7 @@ from kblam.decoder.speculative import SpeculativeDecoding
 from kblam.decoder.watch import GenerationWatch
 from kblam.encoding import (
     CachedEmbedder,
+    TrainedEncoder,
     encode_or_zero,
     guessed_without_name,
     names_something,
@@ -258,8 +259,11 @@ class Generation:
         if not isinstance(encoder, CachedEmbedder):
             return
         guesses = [guessed_without_name(question) for question in self._asked]
-        texts = dict.fromkeys((*self._asked, *self._before, *guesses))
-        encoder.encode([text for text in texts if text])
+        texts, reader = [*self._asked, *self._before], self._engine.reader
+        if isinstance(reader, TrainedEncoder) and reader.encoder is encoder:
+            reader.encode_beside(guesses, texts)
+        elif reader is encoder:
+            encoder.encode(list(filter(None, (*texts, *guesses))))
 
     def _config(self, length: int) -> GenerationConfig:
         options = self._request.options

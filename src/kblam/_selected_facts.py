@@ -173,7 +173,8 @@ class SelectedFacts:
             visible: Which of them may be seen, of the same shape.
         """
         facts = self._read(index, visible)
-        found = read_evidence(self._asked, self._before, facts, self._engine.encoder)
+        engine = self._engine
+        found = read_evidence(self._asked, self._before, facts, engine.encoder, engine.reader)
         return found.repeat(self._repeats(index)).to(index.device)
 
     def _repeats(self, index: Tensor) -> int:

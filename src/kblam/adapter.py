@@ -35,7 +35,8 @@ _FORMAT = 1
 _NEUTRAL = ("match.excess_", "refusal.judged")
 # And those without which an adapter does less.
 _ADDED = (
-    *_NEUTRAL, "pointer.part_", "pointer.named_bonus", "pointer.verb_", "pointer.coverage",
+    *_NEUTRAL, "reader.", "pointer.part_", "pointer.named_bonus", "pointer.verb_",
+    "pointer.coverage",
 )  # fmt: skip
 
 

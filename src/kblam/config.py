@@ -69,6 +69,8 @@ class SelectionConfig:
         pools: Heads of the attention pooling over the prompt's tokens.
         matching: Whether the selected facts are ranked again by the words of the question:
             is their entity named in it, and their property asked for.
+        reader_layers: Of the encoder's last layers, how many the ranking by words has of its own,
+            to read the question without its names.
     """
 
     layer: int
@@ -76,13 +78,18 @@ class SelectionConfig:
     sources: Literal["both", "encoder", "decoder"] = "both"
     pools: int = 4
     matching: bool = False
+    reader_layers: int = 0
 
     def __post_init__(self) -> None:
-        _require_whole(0, layer=self.layer)
+        _require_whole(0, layer=self.layer, reader_layers=self.reader_layers)
         _require_whole(1, top_k=self.top_k, pools=self.pools)
         _require(
             self.sources in ("both", "encoder", "decoder"),
             f"Expected sources 'both', 'encoder' or 'decoder', got {self.sources!r}.",
+        )
+        _require(
+            self.matching or not self.reader_layers,
+            "Expected matching where reader_layers are more than 0, as nothing else reads by them.",
         )
 
 

@@ -9,14 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_kblam import WordEncoder
 
-from kblam.encoding import names_something, read_evidence
+from kblam.encoding import Evidence, names_something, read_evidence
 from kblam.encoding.evidence import without_names
 from kblam.knowledge import Triple
 
 
+def read(
+    questions: list[str],
+    before: list[str],
+    facts: list[list[Triple | None]],
+    encoder: WordEncoder,
+) -> Evidence:
+    """Where questions are read by the encoder itself."""
+    return read_evidence(questions, before, facts, encoder, encoder)
+
+
 def named(question: str, entity: str, before: str = "") -> list[float]:
     fact = Triple(entity, "office", "x")
-    return read_evidence([question], [before], [[fact]], WordEncoder()).named[0, 0].tolist()
+    return read([question], [before], [[fact]], WordEncoder()).named[0, 0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -74,9 +84,9 @@ def test_words_of_a_name_that_is_there_whole_name_no_other(
         Triple(entity, "birth year", "x")
         for entity in ("George H. W. Bush", "George W. Bush", "Kate Bush")
     ]
-    now = read_evidence([question], [""], [facts], WordEncoder())
+    now = read([question], [""], [facts], WordEncoder())
     assert [row[:2] for row in now.named[0].tolist()] == [pytest.approx(s) for s in shares]
-    earlier = read_evidence(["When?"], [question], [facts], WordEncoder())
+    earlier = read(["When?"], [question], [facts], WordEncoder())
     assert [row[2:] for row in earlier.named[0].tolist()] == [pytest.approx(s) for s in shares]
     # What is left out is of somebody else.
     others = [share == [0.0, 0.0] for share in shares]
@@ -107,7 +117,7 @@ def test_whether_anything_is_named(question: str, names: bool) -> None:
 
 def excess(question: str, entity: str, property: str = "office", before: str = "") -> list[float]:
     fact = Triple(entity, property, "x")
-    return read_evidence([question], [before], [[fact]], WordEncoder()).excess[0, 0].tolist()
+    return read([question], [before], [[fact]], WordEncoder()).excess[0, 0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -174,7 +184,7 @@ def test_names_are_taken_out(question: str, names: list[str], left: str) -> None
 def test_the_name_that_stands_there_whole_is_taken_out_and_no_other() -> None:
     facts = [Triple("Isabelle Adjani", "father", "x"), Triple("Father Isabelle", "mother", "y")]
     encoder = WordEncoder()
-    found = read_evidence(["Who is the father of Isabelle Adjani?"], [""], [facts], encoder)
+    found = read(["Who is the father of Isabelle Adjani?"], [""], [facts], encoder)
     expected = encoder.encode(["Who is the father of ?", "father", "mother"])
     np.testing.assert_allclose(found.question[0].numpy(), expected[0])
     np.testing.assert_allclose(found.properties[0].numpy(), expected[1:])
@@ -183,14 +193,14 @@ def test_the_name_that_stands_there_whole_is_taken_out_and_no_other() -> None:
 def test_without_a_whole_name_the_one_most_alike_is_taken_out() -> None:
     facts = [Triple("Marie Curie", "father", "x"), Triple("Isabelle Anna Huppert", "father", "y")]
     encoder = WordEncoder()
-    found = read_evidence(["father of Isabelle Huppert?"], [""], [facts], encoder)
+    found = read(["father of Isabelle Huppert?"], [""], [facts], encoder)
     np.testing.assert_allclose(found.question[0].numpy(), encoder.encode(["father of ?"])[0])
 
 
 def test_places_without_a_fact_tell_nothing() -> None:
     fact = Triple("Aurora", "budget", "x")
     encoder = WordEncoder()
-    found = read_evidence(
+    found = read(
         ["budget of Aurora?", "office of Aurora?"], ["", ""], [[None, fact], [None]], encoder
     )
     assert found.named.shape == (2, 2, 4)
@@ -206,7 +216,7 @@ def test_any_text_will_do(question: str, entity: str) -> None:
         fact = Triple(entity, "p", "v")
     except ValueError:
         return
-    found = read_evidence([question], [question], [[fact]], WordEncoder())
+    found = read([question], [question], [[fact]], WordEncoder())
     assert ((found.named >= 0.0) & (found.named <= 1.0)).all()
     assert ((found.excess >= 0.0) & (found.excess <= 1.0)).all()
     assert torch.equal(found.repeat(3).question, found.question.expand(3, -1))
@@ -214,6 +224,6 @@ def test_any_text_will_do(question: str, entity: str) -> None:
 
 def test_verbs_are_told_from_nouns() -> None:
     facts = [Triple("Oslo", name, "Norway") for name in ("country", "LOCATED_IN", "part of")]
-    evidence = read_evidence(["Where is Oslo?"], [""], [[*facts, None]], WordEncoder())
+    evidence = read(["Where is Oslo?"], [""], [[*facts, None]], WordEncoder())
     assert evidence.verbs.tolist() == [[False, True, True, False]]
     assert evidence.repeat(2).verbs.tolist() == evidence.verbs.tolist() * 2

@@ -34,6 +34,7 @@ def tiny_config(folder: Path, encoder: Path) -> TrainingConfig:
         instructions_per_batch=1,
         candidates=8,
         top_k=4,
+        reader_layers=1,
         first_layer=1,
         layer_spacing=1,
         checkpoint_every=2,

@@ -84,7 +84,7 @@ def sentence_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         BertConfig(
             vocab_size=len(words),
             hidden_size=16,
-            intermediate_size=16,
+            intermediate_size=64,
             num_hidden_layers=1,
             num_attention_heads=2,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from kblam._digest import weights_digest
 from kblam._engine import Engine
 from kblam.config import COPY_PARTS
 from kblam.decoder import KnowledgeAdapter, attention_layout
+from kblam.encoding import SentenceEncoder
 from kblam.errors import ConfigError
 from kblam.training import TrainingConfig
 from kblam.training.batches import collate, question_example
@@ -91,13 +93,14 @@ class TestRetrieval:
         def loss() -> float:
             with torch.no_grad():
                 rng = np.random.default_rng(0)
-                return float(
-                    retrieval_loss(adapter, engine.encoder, corpus, hidden, questions, rng)[0]
-                )
+                words = engine.encoder
+                found = retrieval_loss(adapter, words, words, corpus, hidden, questions, rng)
+                return float(found[0])
 
         before = loss()
+        words = engine.encoder
         curve = train_selection(
-            adapter, engine.encoder, corpus, hidden, steps=12, learning_rate=0.01, seed=0
+            adapter, words, corpus, hidden, reader=words, steps=12, learning_rate=0.01, seed=0
         )
         assert loss() < 0.7 * before
         assert [row["step"] for row in curve] == list(range(12))
@@ -107,8 +110,9 @@ class TestRetrieval:
     def test_selection_learns_in_any_number_of_steps(
         self, engine: Engine, adapter: KnowledgeAdapter, corpus: Corpus, hidden, steps: int
     ) -> None:
+        words = engine.encoder
         curve = train_selection(
-            adapter, engine.encoder, corpus, hidden, steps=steps, learning_rate=0.01, seed=0
+            adapter, words, corpus, hidden, reader=words, steps=steps, learning_rate=0.01, seed=0
         )
         assert len(curve) == steps
 
@@ -204,6 +208,23 @@ class TestConfiguration:
         assert knowledge_config(
             TrainingConfig(), engine.model, engine.encoder
         ).knowledge_layers == (1,)
+
+    @pytest.mark.parametrize(
+        ("changes", "layers"),
+        [({}, 0), ({"reader_layers": 1}, 1), ({"reader_layers": 9}, 1)],
+    )
+    def test_questions_are_read_by_as_many_layers_as_the_encoder_has(
+        self, engine: Engine, sentence_encoder: Path, changes: dict[str, int], layers: int
+    ) -> None:
+        encoder = SentenceEncoder(sentence_encoder)
+        shape = knowledge_config(TrainingConfig(**changes), engine.model, encoder)
+        assert shape.selection.reader_layers == layers
+
+    def test_an_encoder_that_is_no_bert_reads_all_by_itself(self, engine: Engine) -> None:
+        for changes in ({}, {"sources": "decoder"}):
+            config = TrainingConfig(reader_layers=2, **changes)
+            shape = knowledge_config(config, engine.model, engine.encoder)
+            assert shape.selection.reader_layers == 0
 
     def test_a_first_layer_past_the_last_is_refused(self, engine: Engine) -> None:
         with pytest.raises(ConfigError, match=r"first_layer at or below 2, .*got 3"):

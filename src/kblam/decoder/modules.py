@@ -14,6 +14,7 @@ from kblam.decoder.changes import state_of
 from kblam.decoder.query_heads import make_query_head
 from kblam.decoder.selection_heads import MatchHead, SelectionHead
 from kblam.encoding.adapters import LinearAdapter
+from kblam.encoding.reader import QuestionReader
 
 if TYPE_CHECKING:
     from kblam.decoder.layout import AttentionLayout
@@ -72,6 +73,7 @@ class KnowledgeAdapter(nn.Module):
         self.selection = SelectionHead(config) if config.selection else None
         matching = config.selection is not None and config.selection.matching
         self.match = MatchHead(config) if matching else None
+        self.reader = _make_reader(config)
         self.pointer = PointerHead(config) if config.grounded else None
         self.refusal = RefusalHead(config) if config.grounded else None
         self._folded: tuple[object, _Linear, _Linear] | None = None
@@ -107,6 +109,11 @@ class KnowledgeAdapter(nn.Module):
                 _fold([p.value for p in layers], dtype),
             )
         return self._folded[1:]
+
+
+def _make_reader(config: KnowledgeConfig) -> QuestionReader | None:
+    layers = config.selection.reader_layers if config.selection is not None else 0
+    return QuestionReader(config.encoder_dimension, layers) if layers else None
 
 
 def _fold(maps: Sequence[LinearAdapter], dtype: torch.dtype) -> _Linear:

@@ -14,6 +14,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from kblam.encoding.reader import EncoderLayer
 
 __all__ = ["BertSentences", "Pooling"]
 
@@ -48,17 +51,17 @@ class _Linear:
 
     def __init__(self, parts: _Affine) -> None:
         self.dtype = parts.weight.dtype
-        self._parts = parts
+        self.parts = parts
         self._packed = _packed(parts)
 
     def to(self, dtype: torch.dtype) -> _Linear:
-        return _Linear(self._parts.to(dtype))
+        return _Linear(self.parts.to(dtype))
 
     def __call__(self, states: Tensor) -> Tensor:
         if self._packed is None:
-            return F.linear(states, *self._parts)
+            return F.linear(states, *self.parts)
         found: Tensor = torch.ops.mkldnn._linear_pointwise(
-            states, self._packed, self._parts.bias, "none", [], ""
+            states, self._packed, self.parts.bias, "none", [], ""
         )
         return found
 
@@ -144,38 +147,125 @@ class BertSentences:
         other._layers = [_in_format(layer, dtype) for layer in self._layers]
         return other
 
+    @property
+    def heads(self) -> int:
+        """Of each layer's attention."""
+        return self._heads
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether its layers are four times as wide inside, as :class:`EncoderLayer` is."""
+        width = self._words.shape[1]
+        return all(layer.up.parts.weight.shape[0] == 4 * width for layer in self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def last(self, count: int) -> list[EncoderLayer]:
+        """Copies of the last layers, to be trained."""
+        return [_to_train(layer) for layer in self._layers[len(self._layers) - count :]]
+
+    def read_by(self, layers: Sequence[EncoderLayer]) -> BertSentences:
+        """The same with other layers in the place of as many last ones; all else is shared."""
+        other = copy.copy(self)
+        kept = self._layers[: len(self._layers) - len(layers)]
+        device = self._words.device
+        trained = [_in_format(_trained(layer, device), self.dtype) for layer in layers]
+        other._layers = [*kept, *trained]
+        return other
+
+    @torch.no_grad()
+    def before_last(self, texts: Sequence[str], count: int) -> tuple[Tensor, Tensor]:
+        """What the last layers are given of N texts.
+
+        Args:
+            texts: N texts.
+            count: How many layers are left to be computed.
+
+        Returns:
+            States (N, T, D) float32, padded, and which of them are tokens, (N, T).
+        """
+        encoded, order = self._tokenized(texts)
+        kept = self._layers[: len(self._layers) - count]
+        longest_first = [encoded[place] for place in order]
+        states = self._compute(self._begin(longest_first), _runs(longest_first), kept)
+        lengths = torch.tensor([len(tokens) for tokens in encoded], device=states.device)
+        rows: list[Tensor] = [states] * len(encoded)
+        parts = torch.split(states.float(), lengths[order].tolist())
+        for place, part in zip(order, parts, strict=True):
+            rows[place] = part
+        padded = pad_sequence(rows, batch_first=True)
+        return padded, torch.arange(padded.shape[1], device=states.device) < lengths[:, None]
+
     @torch.inference_mode()
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Embed N texts: (N, D) float32, rows of unit length, on the CPU."""
+    def beside(
+        self, other: BertSentences, texts: Sequence[str], others: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
+        """Embed a few texts, and a few by an encoder that has the same first layers, at once.
+
+        Args:
+            other: Of :meth:`read_by`.
+            texts: N texts.
+            others: M texts that it embeds.
+
+        Returns:
+            (N, D) and (M, D) float32, rows of unit length, on the CPU.
+        """
+        pairs = zip(self._layers, other._layers, strict=True)
+        shared = next((i for i, (one, two) in enumerate(pairs) if one is not two), len(self))
+        (own, order), (theirs, their_order) = self._tokenized(texts), self._tokenized(others)
+        encoded = [own[place] for place in order] + [theirs[place] for place in their_order]
+        runs = _runs(encoded[: len(own)]), _runs(encoded[len(own) :])
+        cut = sum(map(len, own))
+        after = [run._replace(start=run.start + cut) for run in runs[1]]
+        states = self._compute(self._begin(encoded), [*runs[0], *after], self._layers[:shared])
+        found = (
+            self._compute(states[:cut], runs[0], self._layers[shared:]),
+            self._compute(states[cut:], runs[1], other._layers[shared:]),
+        )
+        vectors = [self._finish(part, run).cpu() for part, run in zip(found, runs, strict=True)]
+        return _in_order(vectors[0], order), _in_order(vectors[1], their_order)
+
+    def _tokenized(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        """The tokens of texts, and the texts' places from the longest to the shortest."""
         if len(texts) == 1:
             encoded = [self._tokenizer.encode(texts[0]).ids]
         else:
             encoded = [found.ids for found in self._tokenizer.encode_batch_fast(list(texts))]
-        order = sorted(range(len(encoded)), key=lambda place: len(encoded[place]), reverse=True)
+        places = range(len(encoded))
+        return encoded, sorted(places, key=lambda place: len(encoded[place]), reverse=True)
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Embed N texts: (N, D) float32, rows of unit length, on the CPU."""
+        encoded, order = self._tokenized(texts)
         parts = [self._embed([encoded[place] for place in part]) for part in _parts(order, encoded)]
-        vectors = torch.cat(parts).cpu()
-        rows = torch.empty_like(vectors)
-        rows[order] = vectors
-        return rows
+        return _in_order(torch.cat(parts).cpu(), order)
 
     def _embed(self, encoded: Sequence[Sequence[int]]) -> Tensor:
         """Embed tokenized texts, longest first: (N, D) float32."""
-        device = self._words.device
-        runs: list[_Run] = []
-        places: list[Tensor] = []
-        for length, group in groupby(map(len, encoded)):
-            start = runs[-1].rows.stop if runs else 0
-            runs.append(_Run(start, sum(1 for _ in group), length))
-            places.append(self._places[:length].repeat(runs[-1].texts, 1))
-        tokens = torch.tensor([token for text in encoded for token in text], device=device)
-        states = F.embedding(tokens, self._words) + torch.cat(places)
-        states = self._normed(states, self._norm).to(self.dtype)
-        for layer in self._layers:
+        runs = _runs(encoded)
+        return self._finish(self._compute(self._begin(encoded), runs, self._layers), runs)
+
+    def _begin(self, encoded: Sequence[Sequence[int]]) -> Tensor:
+        """What the first layer is given of tokenized texts, (T, D)."""
+        tokens = torch.tensor([t for text in encoded for t in text], device=self._words.device)
+        places = torch.cat([self._places[: len(text)] for text in encoded])
+        states = F.embedding(tokens, self._words) + places
+        return self._normed(states, self._norm).to(self.dtype)
+
+    def _finish(self, states: Tensor, runs: Sequence[_Run]) -> Tensor:
+        """Pool what the last layer makes: (N, D) float32."""
+        return F.normalize(torch.cat([self._pool(states, run) for run in runs]), dim=1)
+
+    def _compute(self, states: Tensor, runs: Sequence[_Run], layers: Sequence[_Layer]) -> Tensor:
+        """Run layers on texts that lie as told, (T, D)."""
+        for layer in layers:
             mixed = self._attend(layer.qkv(states), runs)
             states = self._normed(states + layer.mixed(mixed), layer.mixed_norm)
             made = layer.down(F.gelu(layer.up(states)))
             states = self._normed(states + made, layer.norm)
-        return F.normalize(torch.cat([self._pool(states, run) for run in runs]), dim=1)
+        return states
 
     def _normed(self, states: Tensor, norm: _Affine) -> Tensor:
         return F.layer_norm(states, states.shape[-1:], *norm, self._eps)
@@ -198,6 +288,22 @@ class BertSentences:
         return texts.float().mean(1)
 
 
+def _runs(encoded: Sequence[Sequence[int]]) -> list[_Run]:
+    """Where texts of equal length lie, one after the other."""
+    runs: list[_Run] = []
+    for length, group in groupby(map(len, encoded)):
+        start = runs[-1].rows.stop if runs else 0
+        runs.append(_Run(start, sum(1 for _ in group), length))
+    return runs
+
+
+def _in_order(vectors: Tensor, order: Sequence[int]) -> Tensor:
+    """Rows that lie in an order of places, each at its place."""
+    rows = torch.empty_like(vectors)
+    rows[order] = vectors
+    return rows
+
+
 def _parts(order: Sequence[int], encoded: Sequence[Sequence[int]]) -> list[list[int]]:
     """Cut texts into parts of at most so many tokens, each of one text at least."""
     parts: list[list[int]] = []
@@ -214,6 +320,31 @@ def _parts(order: Sequence[int], encoded: Sequence[Sequence[int]]) -> list[list[
 def _in_format(layer: _Layer, dtype: torch.dtype) -> _Layer:
     parts: Any = (part.to(dtype) for part in layer)
     return _Layer(*parts)
+
+
+def _trained(layer: EncoderLayer, device: torch.device) -> _Layer:
+    def part(module: Any) -> _Affine:
+        return _Affine(*(numbers.to(device) for numbers in _Affine.of(module)))
+
+    return _Layer(
+        qkv=_Linear(part(layer.qkv)),
+        mixed=_Linear(part(layer.mixed)),
+        mixed_norm=part(layer.mixed_norm),
+        up=_Linear(part(layer.up)),
+        down=_Linear(part(layer.down)),
+        norm=part(layer.norm),
+    )
+
+
+def _to_train(layer: _Layer) -> EncoderLayer:
+    found = EncoderLayer(layer.up.parts.weight.shape[1])
+    with torch.no_grad():
+        for name, part in layer._asdict().items():
+            parts = part.parts if isinstance(part, _Linear) else part
+            module = getattr(found, name)
+            module.weight.copy_(parts.weight)
+            module.bias.copy_(parts.bias)
+    return found
 
 
 def _layer(layer: Any) -> _Layer:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from kblam._digest import weights_digest
 from kblam._quiet import quiet_loading
-from kblam.encoding._sentences import Precision, sentences
+from kblam.encoding._bert import BertSentences
+from kblam.encoding._sentences import Precision, Sentences, sentences
+from kblam.encoding.reader import QuestionReader
 from kblam.errors import ConfigError
 from kblam.knowledge.protocols import TextEmbedder
 from kblam.weights import DEFAULT_ENCODER, resolve_encoder
@@ -26,6 +28,7 @@ __all__ = [
     "LangChainEmbedder",
     "LlamaIndexEmbedder",
     "SentenceEncoder",
+    "TrainedEncoder",
     "as_embedder",
 ]
 
@@ -82,6 +85,23 @@ class CachedEmbedder:
             return np.zeros((0, self.dimension), dtype=np.float32)
         return np.stack([rows[text] for text in texts])
 
+    def remember(self, texts: Sequence[str], vectors: Vectors) -> None:
+        """Keep what was embedded elsewhere.
+
+        Args:
+            texts: N texts.
+            vectors: As :meth:`encode` gives them, (N, E).
+        """
+        with self._lock:
+            self._cache.update(zip(texts, vectors, strict=True))
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
+
+    def unknown(self, texts: Sequence[str]) -> list[str]:
+        """Those of some texts that are not cached, once each, without empty ones."""
+        with self._lock:
+            return [text for text in dict.fromkeys(texts) if text and text not in self._cache]
+
     def forget(self) -> None:
         """Drop what is cached: the next vectors of all texts are computed."""
         with self._lock:
@@ -95,7 +115,15 @@ def _unit(vectors: Vectors) -> Vectors:
     return unit
 
 
-class SentenceEncoder(CachedEmbedder):
+class _BySentences(CachedEmbedder):
+    _sentences: Sentences
+
+    def _embed(self, texts: list[str]) -> Vectors:
+        vectors: Vectors = self._sentences(texts).numpy()
+        return vectors
+
+
+class SentenceEncoder(_BySentences):
     """A sentence-transformers model.
 
     Models that are a BERT with pooled tokens, as most are, run without the layers of Python around
@@ -143,9 +171,56 @@ class SentenceEncoder(CachedEmbedder):
         model = _opened(self._path, "cpu")
         return weights_digest(model, before=repr(model))
 
-    def _embed(self, texts: list[str]) -> Vectors:
-        vectors: Vectors = self._sentences(texts).numpy()
-        return vectors
+    @property
+    def layers(self) -> BertSentences | None:
+        """The encoder as layers that can be run one by one, if it is run so."""
+        return self._sentences if isinstance(self._sentences, BertSentences) else None
+
+
+class TrainedEncoder(_BySentences):
+    """An encoder whose last layers are others, for questions alone.
+
+    Args:
+        encoder: Whose first layers and tokenizer are used.
+        reader: The last layers.
+        batch_size: Texts prepared at a time.
+        cache_size: Texts whose vectors are kept.
+
+    Raises:
+        ConfigError: The encoder is not run layer by layer.
+    """
+
+    def __init__(
+        self,
+        encoder: SentenceEncoder,
+        reader: QuestionReader,
+        *,
+        batch_size: int = 1024,
+        cache_size: int = 4096,
+    ) -> None:
+        super().__init__(cache_size, batch_size)
+        if encoder.layers is None:
+            raise ConfigError(
+                f"Expected an encoder that is a BERT on the CPU, to read questions by layers of "
+                f"its own, got {encoder.name!r}, which is run as a whole."
+            )
+        self.name = encoder.name
+        self.dimension = encoder.dimension
+        self.encoder = encoder
+        self._below = encoder.layers
+        self._sentences: BertSentences = encoder.layers.read_by(reader.parts())
+
+    def encode_beside(self, texts: Sequence[str], of_encoder: Sequence[str]) -> None:
+        """Embed a few texts by this and a few by the encoder below at once; both remember them.
+
+        The first layers, which both share, are run once for all, and a few texts take hardly
+        longer than one.
+        """
+        own, below = self.unknown(texts), self.encoder.unknown(of_encoder)
+        if own and below:
+            vectors, read = self._below.beside(self._sentences, below, own)
+            self.encoder.remember(below, _unit(vectors.numpy()))
+            self.remember(own, _unit(read.numpy()))
 
 
 def _opened(path: str, device: str) -> Any:

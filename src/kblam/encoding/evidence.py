@@ -148,6 +148,7 @@ def read_evidence(
     before: Sequence[str],
     facts: Sequence[Sequence[Triple | None]],
     encoder: TextEmbedder,
+    reader: TextEmbedder,
 ) -> Evidence:
     """Read what the words of questions say about facts.
 
@@ -155,7 +156,8 @@ def read_evidence(
         questions: B questions.
         before: What was asked before each, or an empty text.
         facts: Per question, k facts; None where there is none.
-        encoder: Embeds; it should cache, as properties come again and again.
+        encoder: Embeds properties; it should cache, as they come again and again.
+        reader: Embeds the questions without their names: the encoder, or with trained layers.
     """
     width = max(map(len, facts))
     named = np.zeros((len(questions), width, NUM_NAMED), dtype=np.float32)
@@ -177,13 +179,12 @@ def read_evidence(
         bare.append(without_names(question, _mentioned(candidates, named[row])))
         texts = [fact.property_text if fact is not None else "" for fact in candidates]
         properties += texts + [""] * (width - len(texts))
-    embedded = encoder.encode([*bare, *properties])
-    size = embedded.shape[1]
+    asked_for, told_of = reader.encode(bare), encoder.encode(properties)
     return Evidence(
         torch.from_numpy(named),
         torch.from_numpy(excess),
-        torch.from_numpy(embedded[: len(bare)]),
-        torch.from_numpy(embedded[len(bare) :]).view(len(bare), width, size),
+        torch.from_numpy(asked_for),
+        torch.from_numpy(told_of).view(len(bare), width, -1),
         verbs,
     )
 

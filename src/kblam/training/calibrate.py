@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from kblam._engine import Engine
+from kblam._engine import Engine, question_reader
 from kblam.decoder import FactInput, KnowledgeAdapter, attach
 from kblam.decoder.refusal import refusal_features
+from kblam.knowledge import TextEmbedder
 from kblam.training.batches import Batch, collate, question_example
 from kblam.training.corpus import Corpus, corpus_evidence
 from kblam.training.data import TrainingQuestion, general_instructions
@@ -190,6 +191,7 @@ def refusal_probabilities(
     was_training = adapter.training
     adapter.eval()
     decoder = attach(engine.model, adapter)
+    reader = question_reader(engine.encoder, adapter)
     head = adapter.refusal
     assert head is not None
     found = []
@@ -203,7 +205,7 @@ def refusal_probabilities(
                 for row in rows
             ]
             batch = collate(examples, engine.pad_token, device)
-            facts = _facts(engine, corpus, rows, num_facts, batch, seed)
+            facts = _facts(engine, reader, corpus, rows, num_facts, batch, seed)
             with decoder.facts(facts) as session:
                 hidden = last_hidden(engine.model, batch.input_ids, batch.attention_mask)
                 last = hidden[torch.arange(len(rows)), batch.last]
@@ -216,7 +218,13 @@ def refusal_probabilities(
 
 
 def _facts(
-    engine: Engine, corpus: Corpus, rows: list[int], num_facts: int, batch: Batch, seed: int
+    engine: Engine,
+    reader: TextEmbedder,
+    corpus: Corpus,
+    rows: list[int],
+    num_facts: int,
+    batch: Batch,
+    seed: int,
 ) -> FactInput:
     """A knowledge base of its own for each question."""
     device = engine.model.device
@@ -229,7 +237,7 @@ def _facts(
         encoder_query=corpus.asked[rows].to(device),
         context_query=corpus.context[rows].to(device),
         prompt_mask=batch.prompt_mask,
-        evidence=corpus_evidence(engine.encoder, corpus, corpus.texts(rows), keep),
+        evidence=corpus_evidence(engine.encoder, reader, corpus, corpus.texts(rows), keep),
     )
 
 

@@ -32,6 +32,7 @@ _FROM_ONE = (
 )  # fmt: skip
 _FROM_ZERO = (
     "seed", "num_instructions", "retrieval_steps", "instructions_per_batch", "first_layer",
+    "reader_layers",
     "kl_weight", "selection_weight", "refusal_weight",
 )  # fmt: skip
 
@@ -73,6 +74,9 @@ class TrainingConfig:
             are better where they alone make it (docs/decisions/who-selects.md).
         query_head: ``"full"`` or ``"lora"``.
         top_k: Facts that the layers after selection read.
+        reader_layers: Of the encoder's last layers, of how many copies are trained to tell what a
+            question asks for (docs/decisions/reading-questions.md); none where the encoder is not
+            a BERT on the CPU.
         kl_weight: Of the divergence from the base on general prompts.
         selection_weight: Of selection's cross-entropy in the second stage.
         refusal_weight: Of the refusal estimate's cross-entropy.
@@ -112,6 +116,7 @@ class TrainingConfig:
     pools: int = 4
     query_head: Literal["full", "lora"] = "full"
     top_k: int = 16
+    reader_layers: int = 0
     kl_weight: float = 1.0
     selection_weight: float = 0.5
     refusal_weight: float = 0.5

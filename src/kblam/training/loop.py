@@ -16,9 +16,7 @@ from kblam._engine import Engine
 from kblam._loading import load_base_model
 from kblam.config import DEFAULT_REFUSAL
 from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach, attention_layout
-from kblam.encoding import CachedEmbedder
 from kblam.errors import KBLaMError, require
-from kblam.knowledge import TextEmbedder
 from kblam.training._files import alone_in, replacing, writing
 from kblam.training.batches import question_example
 from kblam.training.calibrate import calibrate
@@ -29,7 +27,7 @@ from kblam.training.corpus import Corpus, build_corpus, encoder_identity
 from kblam.training.curve import Curve
 from kblam.training.general import general_prompts
 from kblam.training.joint import train_jointly
-from kblam.training.matching import build_pairs, train_matching
+from kblam.training.matching import build_pairs, matching_steps, train_matching
 from kblam.training.objective import check_head
 from kblam.training.optimisation import freeze_others
 from kblam.training.own import read_own
@@ -40,14 +38,13 @@ from kblam.training.processes import (
     quick_products,
     share_weights,
 )
+from kblam.training.reading import start_as
 from kblam.training.recomputation import recomputed
 from kblam.training.retrieval import cache_hidden, train_selection
 from kblam.training.trainer import Trainer, knowledge_config
 
 __all__ = ["train"]
 
-# Steps with pairs alone for each of the first stage; they are some tenth of the work.
-_MATCHING_STEPS = 4
 _ASKINGS = 60
 _QUESTIONS_PER_ASKING = 500
 _VALIDATION_QUESTIONS = 1_500
@@ -98,6 +95,8 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
     adapter = KnowledgeAdapter(
         knowledge_config(config, model, engine.encoder), attention_layout(model)
     ).to(device)
+    if adapter.reader is not None:
+        start_as(adapter.reader, engine.encoder)
     if config.init_from is not None:
         adapters.start_from(adapter, config.init_from, model)
     if config.only is not None:
@@ -123,10 +122,10 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
     if not checkpoint.exists:
         curve.clear()
         if accelerator.is_main_process:
-            _forget(engine.encoder)
+            trainer.forget()
             _first_stage(config, trainer, cache, base, curve)
         share_weights(accelerator, adapter)
-    _forget(engine.encoder)
+    trainer.forget()
     with ExitStack() as stack:
         if config.gradient_checkpointing:
             stack.enter_context(recomputed(trainer.decoder))
@@ -138,7 +137,7 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
         raise KBLaMError("The base model's weights changed in training. Report this as a bug.")
     check_equal(accelerator, adapter)
     if accelerator.is_main_process:
-        _forget(engine.encoder)
+        trainer.forget()
         calibration = calibrate(engine, adapter, validation, seed=config.seed)
         threshold = calibration.threshold()
         refusal = dataclasses.replace(adapter.config.refusal, threshold=threshold)
@@ -151,15 +150,6 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
             adapters.save_pretrained(adapter, folder, model, base_model=name)
         curve.write()
     accelerator.wait_for_everyone()
-
-
-def _forget(encoder: TextEmbedder) -> None:
-    """Begin a stage with nothing embedded, as a resumed run does.
-
-    A text's last digits depend on the batch that it was embedded in.
-    """
-    if isinstance(encoder, CachedEmbedder):
-        encoder.forget()
 
 
 def _prepare(
@@ -194,7 +184,8 @@ def _prepare(
         # In proportion to the questions about facts, up to what was enough at full size.
         each = min(max(config.num_questions // _QUESTIONS_PER_ASKING, 2), _ASKINGS)
         path = cache / "pairs.safetensors"
-        pairs = build_pairs(engine.encoder, seed=config.seed, cache=path, each=each)
+        reader = adapter.reader
+        pairs = build_pairs(engine.encoder, seed=config.seed, cache=path, each=each, reader=reader)
     return Trainer(config, engine, decoder, corpus, general, pairs), validation
 
 
@@ -216,7 +207,7 @@ def _first_stage(
         for row in train_matching(
             match,
             pairs,
-            steps=_MATCHING_STEPS * config.retrieval_steps,
+            steps=matching_steps(pairs, config.retrieval_steps),
             learning_rate=config.retrieval_learning_rate,
             seed=config.seed,
         ):
@@ -228,6 +219,7 @@ def _first_stage(
         engine.encoder,
         corpus,
         hidden,
+        reader=trainer.reader,
         pairs=pairs,
         steps=config.retrieval_steps,
         learning_rate=config.retrieval_learning_rate,

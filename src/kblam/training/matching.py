@@ -25,18 +25,31 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from kblam.decoder.selection_heads import MatchHead
+from kblam.encoding import QuestionReader
 from kblam.encoding.evidence import NUM_EXCESS, NUM_NAMED, Evidence, without_names
 from kblam.knowledge import TextEmbedder, verbalise
 from kblam.training.corpus import cached_embeddings, embed, encoder_identity
 from kblam.training.data import Asking, generate_askings, is_verb
+from kblam.training.reading import Read, by_layers, by_vectors
 
-__all__ = ["MatchingPairs", "build_pairs", "matching_loss", "train_matching"]
+__all__ = [
+    "MatchingPairs",
+    "build_pairs",
+    "matching_loss",
+    "matching_steps",
+    "train_matching",
+]
 
 _CANDIDATES = 8
 # Of the wrong ones, those drawn from the few most like the right one.
 _HARD = 3
 _NEAREST = 4
-_BATCH = 256
+# Questions a step, and steps for each of the first stage: where an encoder's layers are trained
+# too, a question takes some ten times as long.
+_BATCH = {False: 256, True: 128}
+_STEPS = {False: 4, True: 2}
+# Of the encoder's layers, as a share of the judgement's own, which starts from nothing.
+_READER_RATE = 0.3
 _USUAL = 0.7
 # Right answers are one in eight: they count for three.
 _RIGHT_WEIGHT = 3.0
@@ -59,7 +72,9 @@ class MatchingPairs:
 
     Args:
         askings: N questions, the relations they ask for, and those that tell of it.
-        questions: Embedded, (N, E).
+        questions: What is read of them, a text each.
+        read: Embeds such texts, (B, E).
+        trained: Layers of the encoder that it reads with and that are trained, if there are such.
         names: Of P stored properties, the relation and the text; those of no relation are vague.
         properties: Embedded, (P, E).
         told: Of V values, the relation.
@@ -69,13 +84,17 @@ class MatchingPairs:
     def __init__(
         self,
         askings: Sequence[Asking],
-        questions: Tensor,
+        questions: Sequence[str],
+        read: Read,
+        trained: QuestionReader | None,
         names: Sequence[tuple[str, str]],
         properties: Tensor,
         told: Sequence[str],
         values: Tensor,
     ) -> None:
         self.questions = questions
+        self.trained = trained
+        self._read = read
         self.properties = properties
         self.values = values
         self._askings = askings
@@ -111,14 +130,21 @@ class MatchingPairs:
             values.append([random.choice(self._values[one]) for one in (right, *wrong)])
         found = torch.tensor(places)
         return (
-            self.questions[torch.from_numpy(chosen)],
+            self._read([self.questions[place] for place in chosen.tolist()]),
             self.properties[found],
             self._verbs[found],
             self.values[torch.tensor(values)],
         )
 
 
-def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path, each: int) -> MatchingPairs:
+def build_pairs(
+    encoder: TextEmbedder,
+    *,
+    seed: int,
+    cache: Path,
+    each: int,
+    reader: QuestionReader | None = None,
+) -> MatchingPairs:
     """Ask for every relation of training in many ways, and embed that or read it.
 
     Args:
@@ -126,6 +152,7 @@ def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path, each: int) -> 
         seed: Of the ways of asking.
         cache: File for the embeddings.
         each: Questions for each relation.
+        reader: Layers of the encoder that are trained to read the questions.
     """
     askings, stored = generate_askings(seed, each)
     questions = [without_names(asking.question, asking.names) for asking in askings]
@@ -137,18 +164,29 @@ def build_pairs(encoder: TextEmbedder, *, seed: int, cache: Path, each: int) -> 
     texts = [text for _, text in names]
     told = [(relation, value) for relation, known in stored.items() for value in known.values]
     values = [value for _, value in told]
-    tensors = cached_embeddings(
-        cache,
-        f"{_digest(questions + texts + values)}-{encoder_identity(encoder)}",
-        lambda: {
-            "questions": embed(encoder, questions, "ways of asking"),
+
+    def make() -> dict[str, Tensor]:
+        made = {
             "properties": embed(encoder, texts, "properties"),
             "values": embed(encoder, values, "values"),
-        },
-    )
+        }
+        # What layers in training read is embedded in each step.
+        if reader is None:
+            made["questions"] = embed(encoder, questions, "ways of asking")
+        return made
+
+    kind = "read" if reader is not None else "embedded"
+    made_of = f"{_digest(questions + texts + values)}-{kind}-{encoder_identity(encoder)}"
+    tensors = cached_embeddings(cache, made_of, make)
+    if reader is None:
+        read = by_vectors(questions, tensors["questions"])
+    else:
+        read = by_layers(encoder, reader)
     return MatchingPairs(
         askings,
-        tensors["questions"],
+        questions,
+        read,
+        reader,
         names,
         tensors["properties"],
         [relation for relation, _ in told],
@@ -237,24 +275,40 @@ def _names(
     return named, excess, similarity.astype(np.float32)
 
 
+def matching_steps(pairs: MatchingPairs, steps: int) -> int:
+    """How many steps with pairs alone belong to so many of the first stage."""
+    return _STEPS[pairs.trained is not None] * steps
+
+
 def train_matching(
     match: MatchHead, pairs: MatchingPairs, *, steps: int, learning_rate: float, seed: int
 ) -> list[dict[str, float]]:
-    """Train the judgement alone.
+    """Train the judgement alone, and the layers that it reads questions with.
 
     Returns:
         The learning curve.
     """
-    optimizer = torch.optim.AdamW(match.parameters(), lr=learning_rate, weight_decay=0.02)
+    groups = [{"params": list(match.parameters()), "lr": learning_rate}]
+    if pairs.trained is not None:
+        pairs.trained.requires_grad_(True)
+        rate = _READER_RATE * learning_rate
+        groups.append({"params": list(pairs.trained.parameters()), "lr": rate})
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 - step / steps)
     curve = []
     bar = tqdm(range(steps), desc="matching", unit="step")
     for step in bar:
-        loss = matching_loss(match, pairs, _BATCH, np.random.default_rng((seed, 5, step)))
+        loss = matching_loss(
+            match, pairs, _BATCH[pairs.trained is not None], np.random.default_rng((seed, 5, step))
+        )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         curve.append({"step": step, "loss": loss.item()})
         bar.set_postfix(loss=f"{loss.item():.3f}")
+    if pairs.trained is not None:
+        pairs.trained.requires_grad_(False)
+        # A gradient that is left would count among those that the next stage cuts to a size.
+        pairs.trained.zero_grad()
     return curve

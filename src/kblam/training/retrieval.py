@@ -129,6 +129,7 @@ def _until(engine: Engine, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
 def retrieval_loss(
     adapter: KnowledgeAdapter,
     encoder: TextEmbedder,
+    reader: TextEmbedder,
     corpus: Corpus,
     cache: HiddenCache,
     questions: list[int],
@@ -168,7 +169,9 @@ def retrieval_loss(
     scores, seen = hard.gather(1, best), visible.gather(1, best)
     if adapter.match is not None:
         similarity = (keys @ asked.unsqueeze(-1)).squeeze(-1).gather(1, best)
-        evidence = corpus_evidence(encoder, corpus, corpus.texts(questions), chosen)(best, seen)
+        evidence = corpus_evidence(encoder, reader, corpus, corpus.texts(questions), chosen)(
+            best, seen
+        )
         told = corpus.values[chosen.gather(1, best.cpu())].to(device) * seen.unsqueeze(-1)
         scores = torch.where(seen, scores + adapter.match(evidence, similarity, told), scores)
         found = gold.gather(1, best)
@@ -202,6 +205,7 @@ def train_selection(
     corpus: Corpus,
     cache: HiddenCache,
     *,
+    reader: TextEmbedder,
     pairs: MatchingPairs | None = None,
     steps: int,
     learning_rate: float,
@@ -214,6 +218,7 @@ def train_selection(
         encoder: Embeds properties; it should cache.
         corpus: Facts and questions.
         cache: Hidden states of the questions' prompts.
+        reader: Embeds questions without their names.
         pairs: Shown beside, so that what they taught is not lost.
         steps: Of the optimiser.
         learning_rate: Its peak.
@@ -238,7 +243,7 @@ def train_selection(
     for step in bar:
         rng = np.random.default_rng((seed, 1, step))
         questions = rng.integers(0, len(cache), _BATCH).tolist()
-        loss, accuracy = retrieval_loss(adapter, encoder, corpus, cache, questions, rng)
+        loss, accuracy = retrieval_loss(adapter, encoder, reader, corpus, cache, questions, rng)
         if adapter.match is not None and pairs is not None:
             loss = loss + matching_loss(adapter.match, pairs, _PAIRS, rng)
         optimizer.zero_grad()

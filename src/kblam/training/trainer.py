@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kblam._engine import Engine
+from kblam._engine import Engine, question_reader
 from kblam.config import COPY_PARTS, DEFAULT_REFUSAL, KnowledgeConfig, SelectionConfig
 from kblam.decoder import AttachedDecoder, FactInput, attention_layout
+from kblam.encoding import CachedEmbedder, SentenceEncoder
 from kblam.errors import ConfigError
 from kblam.knowledge import TextEmbedder
 from kblam.training.batches import collate, question_example
@@ -71,12 +72,21 @@ def knowledge_config(
             sources=config.sources,
             pools=config.pools,
             matching=config.sources != "decoder",
+            reader_layers=_reader_layers(config, encoder),
         ),
         grounded=True,
         copied=COPY_PARTS,
         verbs=True,
         coverage=True,
     )
+
+
+def _reader_layers(config: TrainingConfig, encoder: TextEmbedder) -> int:
+    """How many of the encoder's layers are trained to read questions: none where they cannot be."""
+    layers = encoder.layers if isinstance(encoder, SentenceEncoder) else None
+    if config.sources == "decoder" or layers is None or not layers.is_usual:
+        return 0
+    return min(config.reader_layers, len(layers))
 
 
 @dataclass
@@ -98,6 +108,7 @@ class Trainer:
     corpus: Corpus
     general: list[General]
     pairs: MatchingPairs | None = None
+    _reader: TextEmbedder | None = field(default=None, init=False)
     _order: tuple[int, NDArray[np.int64]] | None = field(default=None, init=False)
 
     def draw(self, step: int) -> tuple[list[int], list[int], np.random.Generator]:
@@ -146,7 +157,7 @@ class Trainer:
             corpus: Where the questions are from, if not from the training corpus.
         """
         engine, model, corpus = self.engine, self.engine.model, corpus or self.corpus
-        encoder = Singly(engine.encoder)
+        encoder, reader = Singly(engine.encoder), Singly(self.reader)
         device = model.device
         examples = [
             question_example(engine, corpus.facts, corpus.questions[q], DEFAULT_REFUSAL)
@@ -171,7 +182,7 @@ class Trainer:
             encoder_query=asked.to(device),
             context_query=context.to(device),
             prompt_mask=batch.prompt_mask,
-            evidence=corpus_evidence(encoder, corpus, texts, candidates),
+            evidence=corpus_evidence(encoder, reader, corpus, texts, candidates),
         )
         base: Any = base_log_probs(model, batch)
         with self.decoder.facts(facts) as session:
@@ -188,6 +199,22 @@ class Trainer:
                 corpus.verbs[candidates].to(device),
                 self._matching(corpus, rng),
             )
+
+    def forget(self) -> None:
+        """Begin a stage with nothing embedded, as a resumed run does.
+
+        A text's last digits depend on the batch that it was embedded in.
+        """
+        if isinstance(self.engine.encoder, CachedEmbedder):
+            self.engine.encoder.forget()
+        self._reader = None
+
+    @property
+    def reader(self) -> TextEmbedder:
+        """Embeds questions without their names; made when its layers are trained or loaded."""
+        if self._reader is None:
+            self._reader = question_reader(self.engine.encoder, self.decoder.adapter)
+        return self._reader
 
     def _matching(self, corpus: Corpus, rng: np.random.Generator) -> Tensor:
         """Of training's pairs, so that what they taught is not lost; no loss in validation."""

@@ -14,7 +14,7 @@ from tiny_kblam import make_tokenizer
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2Model
 
-from kblam.encoding import SentenceEncoder, _bert
+from kblam.encoding import SentenceEncoder, _bert, _bert_layers
 from kblam.encoding._bert import BertSentences
 from kblam.encoding._sentences import Padded, fast_bfloat16, sentences
 from kblam.errors import ConfigError
@@ -218,7 +218,7 @@ class TestPackedWeights:
         generator = torch.Generator().manual_seed(tokens)
         weight, bias = torch.randn(96, 48, generator=generator), torch.randn(96)
         states = torch.randn(tokens, 48, generator=generator).bfloat16()
-        linear = _bert._Linear(_bert._Affine(weight, bias)).to(torch.bfloat16)
+        linear = _bert_layers.Linear(_bert_layers.Affine(weight, bias)).to(torch.bfloat16)
         expected = F.linear(states, weight.bfloat16(), bias.bfloat16())
         assert torch.equal(linear(states), expected)
 
@@ -229,8 +229,8 @@ class TestPackedWeights:
             raise RuntimeError("not in this build")
 
         monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", missing)
-        parts = _bert._Affine(torch.randn(8, 8).bfloat16(), torch.randn(8).bfloat16())
-        linear = _bert._Linear(parts)
+        parts = _bert_layers.Affine(torch.randn(8, 8).bfloat16(), torch.randn(8).bfloat16())
+        linear = _bert_layers.Linear(parts)
         states = torch.randn(3, 8).bfloat16()
         assert linear._packed is None
         assert torch.equal(linear(states), F.linear(states, *parts))

@@ -16,6 +16,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from kblam.encoding._bert_layers import (
+    Affine,
+    Layer,
+    from_training,
+    in_format,
+    layer_of,
+    to_train,
+)
 from kblam.encoding.reader import EncoderLayer
 
 __all__ = ["BertSentences", "Pooling"]
@@ -24,69 +32,6 @@ Pooling = Literal["mean", "cls"]
 
 # Tokens computed at a time: enough for the matrix units, and few enough for the cache.
 _TOKENS = 4096
-# Tokens of a question, or two.
-_TYPICAL = 32
-
-
-class _Affine(NamedTuple):
-    """A weight and a bias."""
-
-    weight: Tensor
-    bias: Tensor
-
-    @classmethod
-    def of(cls, module: Any) -> _Affine:
-        return cls(module.weight.detach().float(), module.bias.detach().float())
-
-    def to(self, dtype: torch.dtype) -> _Affine:
-        return _Affine(self.weight.to(dtype), self.bias.to(dtype))
-
-
-class _Linear:
-    """A weight and a bias that are multiplied by.
-
-    In bfloat16 on a CPU the weight is packed once, as its matrix units read it. ``F.linear`` packs
-    it for every product, which takes a few tokens' texts as long as the product itself.
-    """
-
-    def __init__(self, parts: _Affine) -> None:
-        self.dtype = parts.weight.dtype
-        self.parts = parts
-        self._packed = _packed(parts)
-
-    def to(self, dtype: torch.dtype) -> _Linear:
-        return _Linear(self.parts.to(dtype))
-
-    def __call__(self, states: Tensor) -> Tensor:
-        if self._packed is None:
-            return F.linear(states, *self.parts)
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(
-            states, self._packed, self.parts.bias, "none", [], ""
-        )
-        return found
-
-
-def _packed(parts: _Affine) -> Tensor | None:
-    """A weight for PyTorch's own product of packed ones, None where there is none."""
-    weight, bias = parts
-    if weight.dtype != torch.bfloat16 or weight.device.type != "cpu":
-        return None
-    probe = torch.ones(1, weight.shape[1], dtype=weight.dtype)
-    try:
-        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _TYPICAL)
-        found = torch.ops.mkldnn._linear_pointwise(probe, packed, bias, "none", [], "")
-    except (AttributeError, RuntimeError, TypeError):  # not in this build of PyTorch
-        return None
-    return packed if torch.equal(found, F.linear(probe, weight, bias)) else None
-
-
-class _Layer(NamedTuple):
-    qkv: _Linear
-    mixed: _Linear
-    mixed_norm: _Affine
-    up: _Linear
-    down: _Linear
-    norm: _Affine
 
 
 class _Run(NamedTuple):
@@ -133,8 +78,8 @@ class BertSentences:
         # All tokens of a lone text are of the first type.
         kind = embeddings.token_type_embeddings.weight[0]
         self._places = (embeddings.position_embeddings.weight + kind).detach().float()
-        self._norm = _Affine.of(embeddings.LayerNorm)
-        self._layers = [_layer(layer) for layer in model.encoder.layer]
+        self._norm = Affine.of(embeddings.LayerNorm)
+        self._layers = [layer_of(layer) for layer in model.encoder.layer]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -144,7 +89,7 @@ class BertSentences:
     def to(self, dtype: torch.dtype) -> BertSentences:
         """The same with layers that compute in another format; embedding and pooling stay."""
         other = copy.copy(self)
-        other._layers = [_in_format(layer, dtype) for layer in self._layers]
+        other._layers = [in_format(layer, dtype) for layer in self._layers]
         return other
 
     @property
@@ -163,14 +108,14 @@ class BertSentences:
 
     def last(self, count: int) -> list[EncoderLayer]:
         """Copies of the last layers, to be trained."""
-        return [_to_train(layer) for layer in self._layers[len(self._layers) - count :]]
+        return [to_train(layer) for layer in self._layers[len(self._layers) - count :]]
 
     def read_by(self, layers: Sequence[EncoderLayer]) -> BertSentences:
         """The same with other layers in the place of as many last ones; all else is shared."""
         other = copy.copy(self)
         kept = self._layers[: len(self._layers) - len(layers)]
         device = self._words.device
-        trained = [_in_format(_trained(layer, device), self.dtype) for layer in layers]
+        trained = [in_format(from_training(layer, device), self.dtype) for layer in layers]
         other._layers = [*kept, *trained]
         return other
 
@@ -258,7 +203,7 @@ class BertSentences:
         """Pool what the last layer makes: (N, D) float32."""
         return F.normalize(torch.cat([self._pool(states, run) for run in runs]), dim=1)
 
-    def _compute(self, states: Tensor, runs: Sequence[_Run], layers: Sequence[_Layer]) -> Tensor:
+    def _compute(self, states: Tensor, runs: Sequence[_Run], layers: Sequence[Layer]) -> Tensor:
         """Run layers on texts that lie as told, (T, D)."""
         for layer in layers:
             mixed = self._attend(layer.qkv(states), runs)
@@ -267,7 +212,7 @@ class BertSentences:
             states = self._normed(states + made, layer.norm)
         return states
 
-    def _normed(self, states: Tensor, norm: _Affine) -> Tensor:
+    def _normed(self, states: Tensor, norm: Affine) -> Tensor:
         return F.layer_norm(states, states.shape[-1:], *norm, self._eps)
 
     def _attend(self, qkv: Tensor, runs: Sequence[_Run]) -> Tensor:
@@ -315,51 +260,3 @@ def _parts(order: Sequence[int], encoded: Sequence[Sequence[int]]) -> list[list[
             room = _TOKENS - len(encoded[place])
         parts[-1].append(place)
     return parts
-
-
-def _in_format(layer: _Layer, dtype: torch.dtype) -> _Layer:
-    parts: Any = (part.to(dtype) for part in layer)
-    return _Layer(*parts)
-
-
-def _trained(layer: EncoderLayer, device: torch.device) -> _Layer:
-    def part(module: Any) -> _Affine:
-        return _Affine(*(numbers.to(device) for numbers in _Affine.of(module)))
-
-    return _Layer(
-        qkv=_Linear(part(layer.qkv)),
-        mixed=_Linear(part(layer.mixed)),
-        mixed_norm=part(layer.mixed_norm),
-        up=_Linear(part(layer.up)),
-        down=_Linear(part(layer.down)),
-        norm=part(layer.norm),
-    )
-
-
-def _to_train(layer: _Layer) -> EncoderLayer:
-    found = EncoderLayer(layer.up.parts.weight.shape[1])
-    with torch.no_grad():
-        for name, part in layer._asdict().items():
-            parts = part.parts if isinstance(part, _Linear) else part
-            module = getattr(found, name)
-            module.weight.copy_(parts.weight)
-            module.bias.copy_(parts.bias)
-    return found
-
-
-def _layer(layer: Any) -> _Layer:
-    attention, made = layer.attention.self, layer.attention.output
-    parts = [_Affine.of(part) for part in (attention.query, attention.key, attention.value)]
-    return _Layer(
-        qkv=_Linear(
-            _Affine(
-                torch.cat([part.weight for part in parts]),
-                torch.cat([part.bias for part in parts]),
-            )
-        ),
-        mixed=_Linear(_Affine.of(made.dense)),
-        mixed_norm=_Affine.of(made.LayerNorm),
-        up=_Linear(_Affine.of(layer.intermediate.dense)),
-        down=_Linear(_Affine.of(layer.output.dense)),
-        norm=_Affine.of(layer.output.LayerNorm),
-    )

@@ -209,22 +209,30 @@ class TestConfiguration:
             TrainingConfig(), engine.model, engine.encoder
         ).knowledge_layers == (1,)
 
-    @pytest.mark.parametrize(
-        ("changes", "layers"),
-        [({}, 0), ({"reader_layers": 1}, 1), ({"reader_layers": 9}, 1)],
-    )
-    def test_questions_are_read_by_as_many_layers_as_the_encoder_has(
-        self, engine: Engine, sentence_encoder: Path, changes: dict[str, int], layers: int
+    @pytest.mark.parametrize("layers", [0, 1])
+    def test_questions_are_read_by_as_many_layers_as_are_wanted(
+        self, engine: Engine, sentence_encoder: Path, layers: int
     ) -> None:
         encoder = SentenceEncoder(sentence_encoder)
-        shape = knowledge_config(TrainingConfig(**changes), engine.model, encoder)
+        shape = knowledge_config(TrainingConfig(reader_layers=layers), engine.model, encoder)
         assert shape.selection.reader_layers == layers
 
-    def test_an_encoder_that_is_no_bert_reads_all_by_itself(self, engine: Engine) -> None:
-        for changes in ({}, {"sources": "decoder"}):
-            config = TrainingConfig(reader_layers=2, **changes)
-            shape = knowledge_config(config, engine.model, engine.encoder)
-            assert shape.selection.reader_layers == 0
+    def test_more_layers_than_the_encoder_has_are_refused(
+        self, engine: Engine, sentence_encoder: Path
+    ) -> None:
+        encoder, config = SentenceEncoder(sentence_encoder), TrainingConfig(reader_layers=2)
+        with pytest.raises(ConfigError, match=r"at most 1 reader_layers.*'letters-16'.*got 2"):
+            knowledge_config(config, engine.model, encoder)
+        with pytest.raises(ConfigError, match=r"at most 0 reader_layers.*'words'.*got 2"):
+            knowledge_config(config, engine.model, engine.encoder)
+
+    def test_where_the_decoder_selects_no_layers_read_questions(
+        self, engine: Engine, sentence_encoder: Path
+    ) -> None:
+        encoder = SentenceEncoder(sentence_encoder)
+        config = TrainingConfig(reader_layers=1, sources="decoder")
+        with pytest.raises(ConfigError, match="without its names"):
+            knowledge_config(config, engine.model, encoder)
 
     def test_a_first_layer_past_the_last_is_refused(self, engine: Engine) -> None:
         with pytest.raises(ConfigError, match=r"first_layer at or below 2, .*got 3"):

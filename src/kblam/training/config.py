@@ -75,8 +75,7 @@ class TrainingConfig:
         query_head: ``"full"`` or ``"lora"``.
         top_k: Facts that the layers after selection read.
         reader_layers: Of the encoder's last layers, of how many copies are trained to tell what a
-            question asks for (docs/decisions/reading-questions.md); none where the encoder is not
-            a BERT on the CPU.
+            question asks for (docs/decisions/reading-questions.md); the encoder must be a BERT.
         kl_weight: Of the divergence from the base on general prompts.
         selection_weight: Of selection's cross-entropy in the second stage.
         refusal_weight: Of the refusal estimate's cross-entropy.

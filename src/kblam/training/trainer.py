@@ -46,8 +46,10 @@ def knowledge_config(
     """The adapter's shape for a base model: which layers read, and where selection stands.
 
     Raises:
-        ConfigError: The first layer asked for is past the base's last one.
+        ConfigError: The first layer asked for is past the base's last one, or layers to read
+            questions are asked for that the encoder does not have.
     """
+    _check_reader(config, encoder)
     layout = attention_layout(model)
     first = config.first_layer
     wanted = round(0.4 * layout.num_layers) if first is None else first
@@ -72,7 +74,7 @@ def knowledge_config(
             sources=config.sources,
             pools=config.pools,
             matching=config.sources != "decoder",
-            reader_layers=_reader_layers(config, encoder),
+            reader_layers=config.reader_layers,
         ),
         grounded=True,
         copied=COPY_PARTS,
@@ -81,12 +83,21 @@ def knowledge_config(
     )
 
 
-def _reader_layers(config: TrainingConfig, encoder: TextEmbedder) -> int:
-    """How many of the encoder's layers are trained to read questions: none where they cannot be."""
+def _check_reader(config: TrainingConfig, encoder: TextEmbedder) -> None:
+    """See that as many of the encoder's layers can be trained to read questions as are wanted."""
     layers = encoder.layers if isinstance(encoder, SentenceEncoder) else None
-    if config.sources == "decoder" or layers is None or not layers.is_usual:
-        return 0
-    return min(config.reader_layers, len(layers))
+    known = len(layers) if layers is not None and layers.is_usual else 0
+    if config.reader_layers > known:
+        raise ConfigError(
+            f"Expected at most {known} reader_layers with the encoder {encoder.name!r}, got "
+            f"{config.reader_layers}. Layers can be copied of a BERT on the CPU that is four times "
+            "as wide inside. Leave --reader-layers out, or give another --encoder."
+        )
+    if config.reader_layers and config.sources == "decoder":
+        raise ConfigError(
+            "Expected sources 'both' or 'encoder' with reader_layers, got 'decoder', where no "
+            "question is read without its names. Leave --reader-layers out."
+        )
 
 
 @dataclass

@@ -205,7 +205,7 @@ def test_what_is_written_meanwhile_is_in_the_next_reading(company: ladybug.Datab
 
 
 def test_a_query_that_takes_too_long(company: ladybug.Database) -> None:
-    run(company, "UNWIND range(10, 30000) AS i CREATE (:Person {id: i})")
+    run(company, "UNWIND range(10, 300000) AS i CREATE (:Person {id: i})")
     with pytest.raises(SourceError, match=r"0\.001 seconds"):
         list(LadybugSource(company, timeout=0.001).triples())
 

@@ -85,6 +85,20 @@ def test_in_bfloat16_it_reads_nearly_the_same(reader: QuestionReader) -> None:
     assert (vectors * whole).sum(1).min() > 0.998
 
 
+def test_in_bfloat16_it_is_trained_as_it_is_used(reader: QuestionReader) -> None:
+    half = SentenceEncoder(precision="bfloat16")
+    used = TrainedEncoder(half, changed(reader)).encode(TEXTS)
+    trained = by_layers(half, reader)(TEXTS).detach()
+    assert trained.dtype == torch.float32
+    assert (used * trained.numpy()).sum(1).min() > 0.999
+
+
+def test_texts_beside_it_change_nothing(encoder: SentenceEncoder, reader: QuestionReader) -> None:
+    read = by_layers(encoder, changed(reader))
+    alone = torch.cat([read([text]) for text in TEXTS])
+    torch.testing.assert_close(read(TEXTS), alone, atol=1e-6, rtol=0)
+
+
 def test_an_encoder_that_is_run_as_a_whole_is_refused(
     encoder: SentenceEncoder, reader: QuestionReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

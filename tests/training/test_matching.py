@@ -21,7 +21,8 @@ from kblam.encoding import (
 )
 from kblam.training.data import generate_askings, is_verb
 from kblam.training.data.world import relations_by_kind
-from kblam.training.matching import MatchingPairs, build_pairs, matching_loss, train_matching
+from kblam.training.matching import matching_loss, train_matching
+from kblam.training.pairs import MatchingPairs, build_pairs
 from kblam.training.reading import start_as
 
 pytestmark = pytest.mark.long

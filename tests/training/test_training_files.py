@@ -18,7 +18,7 @@ from kblam.training._files import alone_in, read_tensors, replacing, write_tenso
 from kblam.training.corpus import build_corpus, cached_embeddings
 from kblam.training.curve import Curve
 from kblam.training.general import general_prompts
-from kblam.training.matching import build_pairs
+from kblam.training.pairs import build_pairs
 
 
 def test_a_folder_holds_one_run_at_a_time(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ do the vectors of facts and properties: stores know nothing of it.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,24 +34,30 @@ class EncoderLayer(nn.Module):
         self.down = nn.Linear(4 * width, width)
         self.norm = nn.LayerNorm(width, eps=_EPS)
 
-    def forward(self, states: Tensor, mask: Tensor, heads: int) -> Tensor:
+    def forward(self, tokens: Tensor, mask: Tensor, heads: int) -> Tensor:
         """Let each text's tokens see each other.
 
         Args:
-            states: (N, T, E).
-            mask: True on tokens, (N, T).
+            tokens: Of all texts, one after the other without padding, (M, E).
+            mask: Where they stand in N texts of at most T tokens, (N, T), M of them true.
             heads: Of attention; divides E.
 
         Returns:
-            (N, T, E).
+            (M, E).
         """
-        shape = (*states.shape[:2], 3, heads, states.shape[2] // heads)
-        query, key, value = self.qkv(states).view(shape).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value, mask[:, None, None])
-        mixed = self.mixed(mixed.transpose(1, 2).flatten(2))
-        states = self.mixed_norm(states + mixed)
-        made: Tensor = self.norm(states + self.down(F.gelu(self.up(states))))
-        return made
+        made = self.qkv(tokens)
+        # Attention alone needs the texts apart: all else would compute what is padding.
+        padded = made.new_zeros((*mask.shape, made.shape[-1])).index_put((mask,), made)
+        shape = (*mask.shape, 3, heads, tokens.shape[-1] // heads)
+        query, key, value = padded.view(shape).permute(2, 0, 3, 1, 4)
+        # PyTorch's fused attention takes far longer for heads so small, there and back.
+        scores = (query @ key.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
+        shares = scores.masked_fill(~mask[:, None, None], -torch.inf).softmax(-1)
+        mixed = shares.to(value.dtype) @ value
+        mixed = self.mixed(mixed.transpose(1, 2).flatten(2)[mask])
+        tokens = self.mixed_norm(tokens + mixed)
+        found: Tensor = self.norm(tokens + self.down(F.gelu(self.up(tokens))))
+        return found
 
 
 class QuestionReader(nn.Module):
@@ -73,15 +80,16 @@ class QuestionReader(nn.Module):
         """Read texts whose first layers are done.
 
         Args:
-            states: What the encoder's first layers make, (N, T, E).
+            states: What the encoder's first layers make, (N, T, E) float32, padded.
             mask: True on tokens, (N, T).
             heads: The encoder's.
 
         Returns:
             (N, E) float32, rows of unit length.
         """
+        tokens = states[mask]
         for layer in self.parts():
-            states = layer(states, mask, heads)
-        shown = mask.unsqueeze(-1)
-        pooled = (states.float() * shown).sum(1) / shown.sum(1)
-        return F.normalize(pooled, dim=-1)
+            tokens = layer(tokens, mask, heads)
+        text = mask.nonzero()[:, 0]
+        sums = states.new_zeros((len(mask), states.shape[-1])).index_add(0, text, tokens.float())
+        return F.normalize(sums / mask.sum(1, keepdim=True), dim=-1)

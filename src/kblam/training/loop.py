@@ -27,10 +27,11 @@ from kblam.training.corpus import Corpus, build_corpus, encoder_identity
 from kblam.training.curve import Curve
 from kblam.training.general import general_prompts
 from kblam.training.joint import train_jointly
-from kblam.training.matching import build_pairs, matching_steps, train_matching
+from kblam.training.matching import train_matching
 from kblam.training.objective import check_head
 from kblam.training.optimisation import freeze_others
 from kblam.training.own import read_own
+from kblam.training.pairs import build_pairs
 from kblam.training.processes import (
     base_dtype,
     check_equal,
@@ -47,6 +48,8 @@ __all__ = ["train"]
 
 _ASKINGS = 60
 _QUESTIONS_PER_ASKING = 500
+# With pairs alone, for each step of selection's.
+_MATCHING_STEPS = 4
 _VALIDATION_QUESTIONS = 1_500
 _VALIDATION_FACTS = 10_000
 
@@ -207,7 +210,7 @@ def _first_stage(
         for row in train_matching(
             match,
             pairs,
-            steps=matching_steps(pairs, config.retrieval_steps),
+            steps=_MATCHING_STEPS * config.retrieval_steps,
             learning_rate=config.retrieval_learning_rate,
             seed=config.seed,
         ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from kblam.encoding import BertSentences, QuestionReader, SentenceEncoder
@@ -38,7 +39,10 @@ def by_layers(encoder: TextEmbedder, reader: QuestionReader) -> Read:
     def read(texts: Sequence[str]) -> Tensor:
         device = next(reader.parameters()).device
         states, mask = layers.before_last(texts, len(reader.layers))
-        vectors: Tensor = reader(states.to(device), mask.to(device), layers.heads)
+        # In the encoder's own format, as they will be used.
+        reduced = layers.dtype != torch.float32
+        with torch.autocast(device.type, layers.dtype, enabled=reduced):
+            vectors: Tensor = reader(states.to(device), mask.to(device), layers.heads)
         return vectors
 
     return read

@@ -18,7 +18,8 @@ from kblam.training._files import read_tensors, write_tensors
 from kblam.training.batches import Example, collate
 from kblam.training.candidates import choose_candidates
 from kblam.training.corpus import Corpus, corpus_evidence
-from kblam.training.matching import MatchingPairs, matching_loss
+from kblam.training.matching import matching_loss
+from kblam.training.pairs import MatchingPairs
 
 __all__ = ["HiddenCache", "cache_hidden", "retrieval_loss", "train_selection"]
 

@@ -23,8 +23,9 @@ from kblam.training.config import TrainingConfig
 from kblam.training.corpus import Corpus, Singly, corpus_evidence
 from kblam.training.data import TrainingQuestion
 from kblam.training.general import General
-from kblam.training.matching import MatchingPairs, matching_loss
+from kblam.training.matching import matching_loss
 from kblam.training.objective import Losses, base_log_probs, compute_losses, last_hidden
+from kblam.training.pairs import MatchingPairs
 
 __all__ = ["Trainer", "knowledge_config"]
 

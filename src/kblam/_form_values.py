@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from torch import Tensor
 
 from kblam._engine import Engine
+from kblam._form_lists import FormLists
 from kblam._selected_facts import SelectedFacts
 from kblam.constraint import OutputConstraint
 from kblam.decoder.constrain import ConstraintProcessor
@@ -18,6 +20,8 @@ __all__ = ["FormValues"]
 # In JSON of one line, the quotation mark after a colon or among a list's items.
 _OPENED = re.compile(r'[:\[] ?"\Z')
 _OPENING = 4  # tokens that it may take
+# One that may begin an item of a list.
+_ITEM = re.compile(r'[\[,] ?"\Z')
 # The name of the property before it.
 _NAME = re.compile(r'"([^"\\]+)"\s*:\s*\[?\s*"\Z')
 # The same before a number, or the next one of a list.
@@ -32,7 +36,11 @@ class FormValues:
         facts: Those that the prompts selected.
         form: The form.
         held: What holds the answers to it.
+        lists: Knows of its lists.
         is_call: Whether it is that of a tool's call.
+
+    Attributes:
+        lists: The same.
     """
 
     def __init__(
@@ -41,6 +49,7 @@ class FormValues:
         facts: SelectedFacts,
         form: OutputConstraint,
         held: ConstraintProcessor,
+        lists: FormLists,
         *,
         is_call: bool,
     ) -> None:
@@ -48,12 +57,16 @@ class FormValues:
         self._facts = facts
         self._form = form
         self._held = held
+        self.lists = lists
         self._is_call = is_call
 
     def opening(self, prompt: int, text: tuple[int, ...]) -> Opening | None:
         """What to copy where these tokens of JSON open a value, a string or a number."""
         decode = self._engine.tokenizer.decode
         last = str(decode(list(text[-_OPENING:])))
+        place = self.lists.at(prompt, text) if _ITEM.search(last) else None
+        if place is not None and place.left:
+            return Opening(self._of_list(prompt, place.left))
         if _OPENED.search(last) is not None:
             name = _NAME.search(str(decode(list(text))))
             return Opening(self._fitting(prompt, "" if name is None else name[1]))
@@ -71,6 +84,13 @@ class FormValues:
         if not any(fitting):
             return None
         return Opening(self._fitting(prompt, name[1]), fitting, spelling)
+
+    def _of_list(self, prompt: int, left: Collection[int]) -> list[float]:
+        """Values that a list lacks alone."""
+        assert self._engine.decoder is not None
+        copied = self._engine.decoder.adapter.config.copied
+        places = range(len(self._facts.found[prompt]))
+        return [float(place in left and part == "value") for place in places for part in copied]
 
     def _fitting(self, prompt: int, field: str) -> list[float]:
         return self._facts.fitting(prompt, field, sorted(self._form.fields - {field}))

@@ -13,6 +13,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from kblam._engine import Engine
 from kblam._finished import AnswerMaker, Timing
+from kblam._form_lists import FormLists
 from kblam._form_values import FormValues
 from kblam._knowledge_base import KnowledgeBase, SeenFacts
 from kblam._prompt import (
@@ -26,7 +27,7 @@ from kblam._request import Request
 from kblam._seeded import seeded
 from kblam._selected_facts import SelectedFacts
 from kblam.answer import Answer
-from kblam.decoder import Candidates, FactInput, FactSession
+from kblam.decoder import Candidates, FactInput, FactSession, Selection
 from kblam.decoder.constrain import ConstraintProcessor
 from kblam.decoder.drafts import drafted
 from kblam.decoder.grounding import CopyProcessor
@@ -188,6 +189,9 @@ class Generation:
                 partial(adapter.pointer.coverage_logits, engine.model) if values is None else None,
             )
             processors.append(self._copy)
+            if values is not None:
+                length, count = prompts.input_ids.shape[1], len(self._request.prompts)
+                processors.append(values.lists.processor(length, count))
         processors.extend(held)
         # After the form: a refusal has none.
         if adapter.refusal is not None and engine.end_tokens:
@@ -216,10 +220,8 @@ class Generation:
         forced = [token for form in self._forms for token in form.forced(tuple(written))]
         if forced:
             return forced[:room]
-        assert self._session is not None
-        assert self._session.selection is not None
         if self._told is None:
-            self._told = self._facts.told(self._session.selection)
+            self._told = self._facts.told(self._selection())
         return drafted(written, self._told, room)
 
     def _held(self, length: int) -> list[ConstraintProcessor]:
@@ -239,8 +241,14 @@ class Generation:
         form = self._request.options.constraint
         if form is None or not form.is_json:
             return None
-        is_call = bool(self._request.tools)
-        return FormValues(self._engine, self._facts, form, self._forms[0], is_call=is_call)
+        engine, facts, is_call = self._engine, self._facts, bool(self._request.tools)
+        lists = FormLists(engine, facts, form, self._forms[0], self._selection, is_call=is_call)
+        return FormValues(engine, facts, form, self._forms[0], lists, is_call=is_call)
+
+    def _selection(self) -> Selection:
+        assert self._session is not None
+        assert self._session.selection is not None
+        return self._session.selection
 
     def _candidates(self, seen: SeenFacts) -> Candidates | None:
         if (
@@ -275,6 +283,9 @@ class Generation:
             eos_token_id=self._engine.end_tokens or None,
             use_cache=True,
         )
+        if options.num_beams > 1 and options.constraint is not None:
+            # The likeliest text of that form: by the mean of its tokens, the longest would win.
+            config.length_penalty = 0.0
         if options.temperature > 0.0:
             config.temperature = options.temperature
             config.top_p = options.top_p

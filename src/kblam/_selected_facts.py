@@ -157,13 +157,27 @@ class SelectedFacts:
         fields = [verbalise(field) for field in (name, *others)]
         vectors = encode_or_zero(self._engine.encoder, [_NAME, *told, *fields])
         known, asked = vectors[: len(told) + 1], vectors[len(told) + 1 :]
-        named, *factors = (_FITS * (known @ asked[0] - _ALIKE).clamp_min(0.0)).exp().tolist()
+        named, *factors = _raised(known @ asked[0]).tolist()
         elsewhere = (known[1:] @ asked[1:].T > _SAME).any(1).tolist()
         found: list[float] = []
         for factor, is_elsewhere in zip(factors, elsewhere, strict=True):
             parts = {"value": factor, "entity": named - 1.0 if is_elsewhere else 0.0}
             found.extend(parts.get(p, 0.0) for p in self._engine.decoder.adapter.config.copied)
         return found
+
+    def fits(self, prompt: int, fields: Sequence[str]) -> Tensor:
+        """How much likelier the facts of a prompt are under fields of a form, by their properties.
+
+        Args:
+            prompt: Which.
+            fields: F properties as a form names them.
+
+        Returns:
+            (k, F), 1 where a field says nothing of a fact.
+        """
+        told = [fact.property_text if fact else "" for fact in self.found[prompt]]
+        vectors = encode_or_zero(self._engine.encoder, [*told, *map(verbalise, fields)])
+        return _raised(vectors[: len(told)] @ vectors[len(told) :].T)
 
     def evidence(self, index: Tensor, visible: Tensor) -> Evidence:
         """What the words of the prompts say about facts.
@@ -199,6 +213,10 @@ class SelectedFacts:
             found = self._seen.texts(view, places)
             self._known.update(zip(((view, p) for p in places), found, strict=True))
         return [[None if pair is None else self._known[pair] for pair in row] for row in wanted]
+
+
+def _raised(similarity: Tensor) -> Tensor:
+    return (_FITS * (similarity - _ALIKE).clamp_min(0.0)).exp()
 
 
 def _copied(fact: Fact, part: str, in_json: bool, with_verbs: bool) -> list[str]:

@@ -8,7 +8,7 @@ looked up, and only tokens that leave room for one may be chosen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,31 @@ _CHECKED = 6
 _FIGURES = frozenset({bytes([sign]) for sign in b"0123456789.eE+-"})
 
 
+class Sign(NamedTuple):
+    """The tokens that begin with a sign, which a space may come before.
+
+    Attributes:
+        alone: Those that are no more than it.
+        bare: All of them.
+        marked: Those in which it follows the quotation mark of a string that ends.
+    """
+
+    alone: tuple[int, ...]
+    bare: tuple[int, ...]
+    marked: tuple[int, ...]
+
+    @classmethod
+    def of(cls, sign: bytes, texts: Sequence[bytes]) -> Sign:
+        """Find them among all tokens."""
+        begins = [text.lstrip(b" ").startswith(sign) for text in texts]
+        ends = [text[:1] == b'"' and text[1:].lstrip(b" ").startswith(sign) for text in texts]
+        return cls(
+            tuple(n for n, text in enumerate(texts) if text.strip(b" ") == sign),
+            tuple(n for n, there in enumerate(begins) if there),
+            tuple(n for n, there in enumerate(ends) if there),
+        )
+
+
 class GrammarTokenizer:
     """A tokenizer prepared for following grammars, which takes about half a second.
 
@@ -44,6 +69,8 @@ class GrammarTokenizer:
         marks: A quotation mark as a token, and True on tokens that begin with it, (V,); the same
             for one after a space, if that is a token.
         brackets: The same for the bracket that opens a list.
+        list_ends: Those of the bracket that ends a list.
+        list_commas: Those of the comma between its items.
 
     Raises:
         ConstraintError: The tokenizer is not one of the ``tokenizers`` library, or nothing ends
@@ -81,6 +108,7 @@ class GrammarTokenizer:
         self.quotes = begin[b'"']
         known = {mark: (texts.index(mark), begin[mark]) for mark in begin if mark in texts}
         self.marks = [known[mark] for mark in (b'"', b' "') if mark in known]
+        self.list_ends, self.list_commas = Sign.of(b"]", texts), Sign.of(b",", texts)
         self.brackets = [known[mark] for mark in (b"[", b" [") if mark in known]
 
 

@@ -8,13 +8,14 @@ from typing import Any
 from kblam.errors import ConfigError
 from kblam.model import KBLaM
 
-__all__ = ["OF_THE_WEIGHTS", "check_fixed", "load"]
+__all__ = ["OF_ANSWERS", "OF_THE_WEIGHTS", "check_fixed", "load"]
 
 #: Settings that say which weights there are, and where; fixed once a model is loaded.
 OF_THE_WEIGHTS = ("adapter", "encoder", "tokenizer", "device", "dtype")
-_OF_ANSWERS = ("grounding", "refusal", "refusal_threshold")
+#: Settings that a loaded :class:`KBLaM` has of its own.
+OF_ANSWERS = ("grounding", "refusal", "refusal_threshold")
 # What is read once, when a model is made: a later value would be shown and not be used.
-_FIXED = frozenset({"kb", "model", *OF_THE_WEIGHTS, *_OF_ANSWERS})
+_FIXED = frozenset({"kb", "model", *OF_THE_WEIGHTS, *OF_ANSWERS})
 
 
 def load(settings: Any, given: Collection[str]) -> KBLaM:
@@ -33,7 +34,7 @@ def load(settings: Any, given: Collection[str]) -> KBLaM:
         WeightsNotFoundError: The model, the adapter or the encoder is not found.
         AdapterMismatchError: The adapter was trained for another model or encoder.
     """
-    answers = {name: getattr(settings, name) for name in _OF_ANSWERS if name in given}
+    answers = {name: getattr(settings, name) for name in OF_ANSWERS if name in given}
     if not isinstance(settings.model, KBLaM):
         weights = {name: getattr(settings, name) for name in OF_THE_WEIGHTS}
         return KBLaM.from_pretrained(settings.model, **weights, **answers)

@@ -208,6 +208,8 @@ class TestOptions:
         expected = reply.content[: reply.content.index(stop)].strip()
         for cut in (
             bare.invoke(self.STORY, stop=[stop]),
+            bare.invoke(self.STORY, stop=stop),
+            bare.bind(stop=stop).invoke(self.STORY),
             bare.bind(stop=[stop, "never said"]).invoke(self.STORY),
             KBLaMChat(max_tokens=12, stop=[stop]).invoke(self.STORY),
             add_up(bare.stream(self.STORY, stop=[stop])),
@@ -312,3 +314,5 @@ def test_tokens_are_counted_for_trimming(bare):
     )
     assert trimmed == [turns[0], turns[3]]
     assert bare.get_num_tokens("one two three") == 3
+    counting = bare.model_copy(update={"custom_get_token_ids": lambda text: [7] * len(text)})
+    assert counting.get_num_tokens("one") == 3

@@ -56,6 +56,16 @@ class TestFields:
         with pytest.raises(ConfigError, match="temperature"):
             tuned.invoke(HERON, {"configurable": {"temperature": -1.0}})
 
+    def test_a_setting_of_a_loaded_model_for_a_call(self, chat: KBLaMChat) -> None:
+        own = KBLaMChat(model=chat.kblam.with_options(refusal="No."), max_tokens=16)
+        tuned = own.configurable_fields(max_tokens=ConfigurableField(id="length"))
+        short = tuned.invoke(HERON, {"configurable": {"length": 1}})
+        assert short.usage_metadata["output_tokens"] == 1
+        assert tuned.with_config(configurable={"length": 9}).invoke(HERON).content == "Ljubljana"
+        assert tuned.prepare({"configurable": {"length": 9}})[0].refusal == "No."
+        found = own.as_retriever(k=2).configurable_fields(k=ConfigurableField(id="k"))
+        assert len(found.invoke(HERON, {"configurable": {"k": 1}})) == 1
+
     def test_weights_and_facts_are_shared(self, chat: KBLaMChat) -> None:
         tuned = chat.configurable_fields(max_tokens=ConfigurableField(id="length"))
         chat.invoke(HERON)

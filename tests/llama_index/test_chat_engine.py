@@ -127,6 +127,14 @@ def test_the_oldest_turns_make_room(llm: KBLaMLLM) -> None:
     assert len(engine.chat_history) == 16
 
 
+@pytest.mark.parametrize("tokens", [1024, 5000])
+def test_a_reply_of_any_length_leaves_room_for_what_was_said(llm: KBLaMLLM, tokens: int) -> None:
+    engine = KBLaMChatEngine(llm.model_copy(update={"max_new_tokens": tokens}))
+    alone = engine.chat(QUESTION, max_tokens=2).metadata["usage"]["prompt_tokens"]
+    again = engine.chat(QUESTION, max_tokens=2).metadata["usage"]["prompt_tokens"]
+    assert again > 1.5 * alone
+
+
 def buffer(limit: int) -> ChatMemoryBuffer:
     return ChatMemoryBuffer.from_defaults(token_limit=limit)
 

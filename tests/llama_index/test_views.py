@@ -164,3 +164,18 @@ def test_what_is_hidden_has_no_part_in_the_settings(llm: KBLaMLLM, store: Knowle
     assert llm.to_dict() == before
     store.add([Triple("Aurora", "budget", "8 euros", metadata={"team": "north", "year": 2031})])
     assert llm.to_dict()["kb_fingerprint"] != before["kb_fingerprint"]
+
+
+@pytest.mark.parametrize("view", [{}, {"metadata": []}, {"team": "north"}, "north"])
+def test_no_model_is_made_with_what_is_no_view(
+    tiny: KBLaM, store: KnowledgeStore, view: Any
+) -> None:
+    with pytest.raises(ConfigError, match=r"store\.view"):
+        KBLaMLLM(kb=store, model=tiny, view=view)
+
+
+def test_a_view_that_was_saved_is_the_same_again(tiny: KBLaM, store: KnowledgeStore) -> None:
+    view = store.view(team="south")
+    llm = KBLaMLLM(kb=store, model=tiny, view=view.to_dict())
+    assert llm.view == view
+    assert "3 euros" in llm.complete(QUESTION).text

@@ -23,7 +23,7 @@ from kblam.errors import ConfigError
 from kblam.knowledge import View
 from kblam.model import KBLaM
 from kblam.weights import DEFAULT_BASE
-from kblam_integrations._loading import check_fixed, load
+from kblam_integrations._loading import OF_ANSWERS, OF_THE_WEIGHTS, check_fixed, load
 from kblam_integrations.langchain._bound import BoundKnowledge
 from kblam_integrations.langchain._views import KB_VIEW_SPEC, configured_views, without_view
 from kblam_integrations.sources import as_store
@@ -61,7 +61,11 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._check()
-        kblam = load(self, self.model_fields_set)
+        kblam = load(self, self._given())
+        if isinstance(self.model, KBLaM):
+            # Its own, for LangChain's variants, which are made with every field there is.
+            for name in type(self).model_fields.keys() & set(OF_ANSWERS):
+                setattr(self, name, getattr(kblam, name))
         if self.kb is not None:
             # The store from here on: what is made from these settings then shares it.
             self.kb = as_store(self.kb)
@@ -187,6 +191,15 @@ class KnowledgeSettings(RunnableSerializable):  # type: ignore[type-arg]
                 f"Save it, and pass its folder: {type(self).__name__}(model='folder', ...)."
             )
         return _remade, (type(self), self._settings())
+
+    def _given(self) -> set[str]:
+        """The fields that somebody set: LangChain's variants have the defaults of all others."""
+        fields = type(self).model_fields
+        return {
+            name
+            for name in self.model_fields_set
+            if name not in OF_THE_WEIGHTS or getattr(self, name) != fields[name].default
+        }
 
     def _settings(self) -> dict[str, Any]:
         names = type(self).model_fields.keys() & self.model_fields_set

@@ -145,8 +145,8 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
             value = getattr(self, name) if value is None else value
             if value is not None:
                 settings[option] = value
-        stop = self.stop if stop is None else stop
-        return GenerationOptions(stop=tuple(stop or ()), **settings)
+        settings["stop"] = (self.stop if stop is None else stop) or ()  # a lone string is one
+        return GenerationOptions(**settings)
 
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, given: Mapping[str, Any]

@@ -110,6 +110,8 @@ class KBLaMChat(KnowledgeChatCalls):
 
     def get_token_ids(self, text: str) -> list[int]:
         """The text's tokens, without a chat template."""
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
         return list(self._kblam.tokenizer.encode(text, add_special_tokens=False))
 
     def as_retriever(self, *, k: int = 5) -> KBLaMRetriever:

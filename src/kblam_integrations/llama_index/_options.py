@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kblam.config import GenerationOptions
-from kblam.errors import ConfigError
+from kblam.errors import ConfigError, FactError
 from kblam.knowledge import View
 
-__all__ = ["SETTING_NAMES", "checked_view", "merge_options", "stop_strings"]
+__all__ = ["SETTING_NAMES", "checked_view", "merge_options", "saved_view", "stop_strings"]
 
 # Guesses are no option of these: they change no answer.
 _OPTION_NAMES = tuple(
@@ -42,6 +42,18 @@ def checked_view(given: object) -> View:
         f"Expected a view of the facts, got {type(given).__name__}. Make one with "
         "store.view(...), as in llm.kblam.store.view(team='red')."
     )
+
+
+def saved_view(given: object) -> View:
+    """A view, or what ``View.to_dict`` made of one when a model was saved.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    try:
+        return View.from_dict(given) if isinstance(given, Mapping) else checked_view(given)
+    except FactError:
+        return checked_view(given)
 
 
 def merge_options(defaults: GenerationOptions, arguments: Mapping[str, Any]) -> GenerationOptions:

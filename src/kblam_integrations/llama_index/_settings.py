@@ -31,6 +31,7 @@ from kblam_integrations.llama_index._options import (
     SETTING_NAMES,
     checked_view,
     merge_options,
+    saved_view,
     stop_strings,
 )
 from kblam_integrations.sources import as_store
@@ -85,6 +86,9 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
     def __init__(self, kb: Any = None, **settings: Any) -> None:
         if "stop" in settings:
             settings["stop"] = stop_strings(settings["stop"])
+        if settings.get("view") is not None:
+            # Pydantic would make a view of any mapping, and one of all facts of an empty one.
+            settings["view"] = saved_view(settings["view"])
         super().__init__(**{"kb": kb, **settings})
         # Not in a validator: pydantic would turn our errors into its own.
         self._options({})

@@ -101,7 +101,9 @@ def _within(
     llm: KBLaMLLM, prefix: list[ChatMessage], before: list[ChatMessage], message: ChatMessage
 ) -> list[ChatMessage]:
     """A conversation without its oldest turns, as far as the model has no room for them."""
-    room = llm.metadata.context_window - llm.max_new_tokens
+    window = llm.metadata.context_window
+    # A reply may be as long as there is room for: that must not cost all that was said before.
+    room = window - min(llm.max_new_tokens, window // 2)
     while True:
         messages = [*prefix, *before, message]
         if not before or llm.kblam.count_tokens(to_messages(messages)) <= room:

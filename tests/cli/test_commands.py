@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -246,3 +248,42 @@ def test_an_adapter_for_another_model_is_refused(kblam, facts_file, tiny_model):
 def test_a_question_longer_than_the_context(kblam, facts_file, tiny_model):
     result = kblam("ask", facts_file, "who " * 500, *tiny_model, code=2)
     assert "256 tokens" in result.stderr
+
+
+def test_what_the_system_does_not_allow_is_one_message(kblam, facts_file, tmp_path):
+    output = kblam("index", tmp_path / ("x" * 300 + ".jsonl"), tmp_path / "f.db", code=2).output
+    assert "File name too long" in output
+    output = kblam("ask", facts_file, "Why?", "--show-attention", tmp_path / "no/x.png", code=2)
+    assert "Expected a folder for the drawing" in output.output
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_message():
+    with Path("/dev/full").open("w") as full:
+        finished = subprocess.run(
+            [sys.executable, "-m", "kblam.cli", "train", "--preview", "1"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
+    assert "No space left" in finished.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_any_name_can_be_printed(facts_file, tmp_path, encoding):
+    store = tmp_path / "Győr.db"
+    with KnowledgeStore(store) as opened:
+        opened.add(("Győr", "note", "😀"))
+    for arguments in ([], ["--json"]):
+        finished = subprocess.run(
+            [sys.executable, "-m", "kblam.cli", "inspect", str(store), *arguments],
+            env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"},
+            capture_output=True,
+            check=True,
+        )
+        said = finished.stdout.decode(encoding)
+        assert "r.db" in said
+        if arguments:
+            assert json.loads(said)

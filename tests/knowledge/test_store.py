@@ -128,6 +128,19 @@ def test_upsert_of_several_values(store: KnowledgeStore) -> None:
     assert {fact.value for fact in found} == {"rockets", "springs", "magnets"}
 
 
+def test_upsert_loses_nothing_of_what_it_is_given(store: KnowledgeStore) -> None:
+    store.add({"entity": "Aurora", "property": "colour", "value": "blue", "id": "c1"})
+    named = {"entity": "Aurora", "property": "colour", "value": "blue", "id": "c1"}
+    given = [("Aurora", "colour", "green"), named, ("Aurora", "colour", "red")]
+    assert store.upsert(given) == 2
+    assert {fact.value for fact in store} == {"blue", "green", "red"}
+    assert store.get("c1").value == "blue"
+    # One that is given under both stays one fact; what is not given at all goes.
+    assert store.upsert([("Aurora", "colour", "grey"), {**named, "value": "grey"}]) >= 1
+    assert [(fact.id, fact.value) for fact in store] == [("c1", "grey")]
+    store.check()
+
+
 @pytest.mark.parametrize("spelled", ["release date", "releaseDate", "RELEASE_DATE", "release_date"])
 def test_upsert_knows_a_property_by_its_words(store: KnowledgeStore, spelled: str) -> None:
     store.add([("Ember", "release_date", "1 May"), ("Ember", "release_date", "2 May")])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import kblam_integrations.sources
-from kblam.errors import ConfigError, FactError, StoreError, UnsupportedSourceError
+from kblam.errors import ConfigError, FactError, SourceError, StoreError, UnsupportedSourceError
 from kblam.knowledge import JsonlSource, KnowledgeStore, ListSource, SyncReport, Triple
 from kblam_integrations.sources import as_store
 
@@ -212,6 +212,15 @@ def test_a_file_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
 def test_bad_facts_are_named(kb: Any) -> None:
     with pytest.raises((FactError, StoreError)):
         as_store(kb)
+
+
+def test_a_text_that_no_file_can_be_called_by_is_no_crash() -> None:
+    with pytest.raises(SourceError, match="name too long"):
+        as_store("The director of Larkspur is Ines. " * 10)
+    with pytest.raises(SourceError, match="name too long"):
+        JsonlSource("x" * 300 + ".jsonl")
+    with pytest.raises(StoreError, match="name too long"):
+        KnowledgeStore("x" * 300 + ".db")
 
 
 def test_public_names() -> None:

@@ -242,6 +242,18 @@ def test_a_change_is_picked_up_wherever_it_is() -> None:
         assert store.refresh() == SyncReport(added=2, removed=3)
 
 
+def test_numbers_that_python_takes_for_alike_are_changes() -> None:
+    graph = nx.DiGraph()
+    graph.add_node("Ann", level=-1)
+    graph.add_edge("Ann", -1)
+    with as_store(graph) as store:
+        graph.nodes["Ann"]["level"] = -2  # has the hash of -1
+        assert store.refresh() == SyncReport(added=1, removed=1)
+        graph.remove_node(-1)
+        graph.add_edge("Ann", -2)
+        assert store.refresh() == SyncReport(added=1, removed=1)
+
+
 def test_an_attribute_that_holds_itself_is_named() -> None:
     graph = nx.DiGraph()
     graph.add_node("Ann", friends=["Bo"])

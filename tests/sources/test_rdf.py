@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rdflib import RDFS, ConjunctiveGraph, Dataset, Graph, Literal, Namespace, URIRef
+from rdflib import RDFS, BNode, ConjunctiveGraph, Dataset, Graph, Literal, Namespace, URIRef
 from rdflib.namespace import FOAF
 
 from kblam.errors import FactError, SourceError, StoreError
@@ -175,6 +175,17 @@ def test_a_changed_graph_is_picked_up() -> None:
         assert {fact.value for fact in store} == {"ZT-0042", "Dr Osei"}
         graph.remove((None, None, None))
         assert store.refresh().removed == 2
+
+
+def test_a_change_of_what_two_graphs_state_is_picked_up() -> None:
+    dataset = Dataset()
+    named = dataset.graph(BNode())
+    for graph in (dataset.default_graph, named):
+        graph.add((EX.Aurora, EX.launchCode, Literal("QX-7719")))
+    with as_store(dataset) as store:
+        for graph in (dataset.default_graph, named):
+            graph.set((EX.Aurora, EX.launchCode, Literal("ZT-0042")))
+        assert store.refresh() == SyncReport(added=1, removed=1)
 
 
 def test_a_graph_can_be_read_once_and_for_all() -> None:

@@ -267,6 +267,32 @@ def test_decimals_in_sqlite_keep_every_digit(file: Path) -> None:
     }
 
 
+def test_sqlite_keeps_more_than_was_declared(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "CREATE TABLE doses (name TEXT, mg DECIMAL(6, 1), rate NUMERIC(10, 0), off BOOLEAN);"
+            "INSERT INTO doses VALUES ('a', 0.25, 1.5, 'false'), ('b', 0.5, 2, 0);"
+            "INSERT INTO doses VALUES ('c', 99.95, 2.0, 'unknown'), ('d', 1, 1, 1);"
+        )
+    source = SqlSource(f"sqlite:///{file}", "doses", entity="name")
+    assert facts(source) == {
+        ("a", "mg", "0.25"),
+        ("a", "rate", "1.5"),
+        ("a", "off", "false"),
+        ("b", "mg", "0.5"),
+        ("b", "rate", "2"),
+        ("b", "off", "false"),
+        ("c", "mg", "99.95"),
+        ("c", "rate", "2"),
+        ("c", "off", "unknown"),
+        ("d", "mg", "1.0"),
+        ("d", "rate", "1"),
+        ("d", "off", "true"),
+    }
+    told = SqlSource(f"sqlite:///{file}", "doses", entity="name", metadata=["off"])
+    assert {fact.metadata["off"] for fact in told.triples()} == {"false", False, "unknown", True}
+
+
 POSTGRES_TYPES = {
     "price": ("numeric(12,4)", "'6.8000'", {"6.8000"}),
     "huge": (

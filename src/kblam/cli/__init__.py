@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kblam.cli._console import results
+from kblam.cli._console import results, write_any_text
 from kblam.cli._errors import clear_errors
 from kblam.cli.ask import ask
 from kblam.cli.evaluate import evaluate
@@ -36,13 +36,14 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def _program(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  # its callback has read it
         bool,
         typer.Option(
             "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
         ),
     ] = False,
-) -> None: ...
+) -> None:
+    write_any_text()
 
 
 for command in (index, extract, sync, ask, inspect, train, evaluate):

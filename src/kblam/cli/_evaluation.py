@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from kblam.cli._console import results
+from kblam.cli._console import print_json, results
 from kblam.errors import ConfigError
 
 __all__ = ["report", "run_suite"]
@@ -97,9 +97,8 @@ def report(
         metrics: Which figures the table has.
         output: The file; ``-`` prints JSON in place of the table; None writes nothing.
     """
-    text = json.dumps(outcome, indent=2)
     if output is not None and str(output) == "-":
-        results.print_json(text)
+        print_json(outcome)
         return
     table = Table(title=title, title_justify="left")
     table.add_column("Measure")
@@ -111,7 +110,7 @@ def report(
         table.add_row(name.replace("_", " "), _number(outcome[name]), interval)
     results.print(table)
     if output is not None:
-        output.write_text(text + "\n", encoding="utf-8")
+        output.write_text(json.dumps(outcome, indent=2) + "\n", encoding="utf-8")
 
 
 def _number(value: float | None) -> str:

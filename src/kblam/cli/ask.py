@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +9,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from kblam.cli._console import errors, results
+from kblam.cli._console import errors, print_json, results
 from kblam.cli._models import AdapterOption, BaseModelOption, DeviceOption, EncoderOption
 from kblam.cli._stores import open_readable
+from kblam.errors import ConfigError
 
 if TYPE_CHECKING:
     from kblam.answer import Answer
@@ -50,6 +50,11 @@ def ask(
     from kblam.model import KBLaM
     from kblam.weights import DEFAULT_BASE
 
+    if show_attention is not None and not show_attention.parent.is_dir():
+        raise ConfigError(
+            f"Expected a folder for the drawing, found none at {str(show_attention.parent)!r}. "
+            "Make it, or give another --show-attention."
+        )
     with open_readable(store) as facts:
         model = KBLaM.from_pretrained(
             base_model or DEFAULT_BASE, adapter=adapter, encoder=encoder, device=device
@@ -63,7 +68,7 @@ def ask(
             trace=show_attention is not None,
         )
         if as_json:
-            results.print_json(json.dumps(answer.to_dict()))
+            print_json(answer.to_dict())
         else:
             _print_answer(answer, top_k)
     if show_attention is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from inspect import isfunction, signature
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from kblam.cli._console import errors, results
+from kblam.cli._console import errors, print_json, results
 from kblam.cli._models import BaseModelOption, DeviceOption
 from kblam.cli._options import VectorsOption
 from kblam.cli._stores import expect_store_name
@@ -92,7 +91,7 @@ def _print(extraction: Extraction, as_json: bool) -> None:
             "report": extraction.report.to_dict(),
             "facts": [triple.to_dict() for triple in extraction.triples()],
         }
-        results.print_json(json.dumps(shown))
+        print_json(shown)
         return
     table = Table()
     for name in ("Entity", "Property", "Value", "Document", "Characters"):

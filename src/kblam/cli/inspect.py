@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from kblam.cli._console import results
+from kblam.cli._console import print_json, results
 from kblam.cli._stores import open_existing
 from kblam.knowledge import KnowledgeStore, StoreReport
 
@@ -47,7 +46,7 @@ def inspect(
     if as_json:
         if check is not None:
             summary["selection"] = check.to_dict()
-        results.print_json(json.dumps(summary))
+        print_json(summary)
         return
     _print_summary(summary, limit)
     for name, text in report.oddities():  # the tables show the rest

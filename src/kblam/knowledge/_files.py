@@ -20,7 +20,9 @@ class FileSource:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        with reading(self.path):
+            found = self.path.is_file()
+        if not found:
             raise SourceError(f"There is no file {self.path} to read facts from.")
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from hashlib import blake2b
 from typing import Any
 
@@ -154,8 +154,9 @@ def upsert(connection: sqlite3.Connection, triples: Iterable[Triple]) -> int:
         else:
             key = (triple.entity, property_key(triple.property))
             groups.setdefault(key, {})[triple.value] = triple
-    written = sum(_replace_values(connection, group) for group in groups.values())
-    return written + replace_named(connection, named.values())
+    # Those with identifiers first: what they say is no value that the others replace.
+    written = replace_named(connection, named.values())
+    return written + sum(_replace_values(connection, group, named) for group in groups.values())
 
 
 def replace_named(connection: sqlite3.Connection, triples: Iterable[Triple]) -> int:
@@ -209,9 +210,14 @@ def remove(
     ).rowcount
 
 
-def _replace_values(connection: sqlite3.Connection, new: dict[str, Triple]) -> int:
-    """Make ``new``, by value, all the values of one property of one entity."""
-    old = _of_property(connection, next(iter(new.values())))
+def _replace_values(
+    connection: sqlite3.Connection, new: dict[str, Triple], named: Collection[str]
+) -> int:
+    """Make ``new``, by value, all values of a property of an entity but those of named facts."""
+    there = _of_property(connection, next(iter(new.values())))
+    told = {fact.value for fact in there if fact.id in named}
+    new = {value: triple for value, triple in new.items() if value not in told}
+    old = [fact for fact in there if fact.id not in named]
     kept: dict[str, Fact] = {}
     for fact in old:
         # Of one value under two spellings of the property, the fact that is spelled as the triple.

@@ -149,9 +149,16 @@ def check_place(path: Path, *, create: bool) -> None:
 
     Raises:
         StoreCorruptError: There is a file that is too short for a database.
-        StoreError: The path is a folder, or the folder it should lie in does not exist; or there
-            is no file, and none is to be made.
+        StoreError: The path is a folder, or the folder it should lie in does not exist or may not
+            be entered; or there is no file, and none is to be made.
     """
+    try:
+        _check_place(path, create)
+    except OSError as error:
+        raise StoreError(f"The place {path} could not be looked at: {error.strerror}.") from error
+
+
+def _check_place(path: Path, create: bool) -> None:
     if path.is_dir():
         raise StoreError(f"A knowledge store is a file, but {path} is a folder.")
     if not path.parent.is_dir():

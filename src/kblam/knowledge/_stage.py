@@ -109,10 +109,7 @@ class Stage:
             except sqlite3.IntegrityError:
                 raise self._named_twice(triple) from None
             except sqlite3.OperationalError as error:
-                raise StoreError(
-                    f"What a source says could not be put aside: {error}. Make room in the "
-                    "folder for temporary files, or name another one in SQLITE_TMPDIR."
-                ) from error
+                raise _no_room(error) from error
             if put.rowcount:
                 self.count += 1
                 self.named += triple.id is not None
@@ -156,12 +153,25 @@ class Stage:
             encoder: The encoder's number in the store.
             form: What the vectors are in.
             vectors: Pairs of a text's hash and its vector.
+
+        Raises:
+            StoreError: There is no room for temporary files.
         """
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
-            ((encoder, text, form, vector) for text, vector in vectors),
-        )
+        try:
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
+                ((encoder, text, form, vector) for text, vector in vectors),
+            )
+        except sqlite3.OperationalError as error:
+            raise _no_room(error) from error
 
     def vectors(self) -> Iterator[tuple[int, int, VectorForm, bytes]]:
         """Iterate over what :meth:`keep_vectors` was given: encoder, text, form, vector."""
         return self._connection.execute("SELECT encoder, text, form, vector FROM vectors")
+
+
+def _no_room(error: sqlite3.OperationalError) -> StoreError:
+    return StoreError(
+        f"What a source says could not be put aside: {error}. Make room in the folder for "
+        "temporary files, or name another one in SQLITE_TMPDIR."
+    )

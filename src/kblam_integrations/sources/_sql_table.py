@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Boolean,
     Column,
     ColumnElement,
     Connection,
     Date,
     DateTime,
+    Float,
     FromClause,
     Integer,
     Interval,
@@ -34,7 +36,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.exc import NoReferencedColumnError, NoReferencedTableError, SAWarning
-from sqlalchemy.types import NullType
+from sqlalchemy.types import NullType, TypeDecorator
 
 from kblam.errors import ConfigError, SourceError
 
@@ -242,18 +244,32 @@ class Columns:
         return next((columns[title] for title in _NAMES if title in columns), None)
 
 
+class _SqliteBoolean(TypeDecorator[Any]):
+    """A truth value where there is one; to SQLAlchemy the text "false" is true."""
+
+    impl = NullType
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return {0: False, 1: True}.get(value, value)
+
+
 def _readable(column: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
     """Return a column as what loses and breaks nothing on its way to text."""
     kind = column.type
+    if dialect == "sqlite" and isinstance(kind, Boolean):
+        return type_coerce(column, _SqliteBoolean())
     if dialect == "sqlite" and isinstance(kind, (Numeric, Date, DateTime, Time)):
         # As it is stored: SQLite keeps whatever was put in, "about 1900" in a date too.
         stored: ColumnElement[Any] = column
         if isinstance(kind, Numeric) and kind.asdecimal and kind.scale is not None:
             # Only zeros at the end it does not keep. Whole numbers have more digits than printf.
             zeros = "." + "0" * kind.scale if kind.scale > 0 else ""
+            padded = func.printf(f"%.{kind.scale}f", column)
+            same = cast(padded, Float()) == column  # it may have more digits than were declared
             stored = case(
                 (func.typeof(column) == "integer", cast(column, String()).concat(zeros)),
-                (func.typeof(column) == "real", func.printf(f"%.{kind.scale}f", column)),
+                ((func.typeof(column) == "real") & same, padded),
                 else_=column,
             )
         return type_coerce(stored, NullType())

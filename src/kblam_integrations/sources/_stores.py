@@ -19,6 +19,7 @@ from kblam.knowledge import (
     TripleSource,
     VersionedSource,
 )
+from kblam.knowledge._files import reading
 from kblam_integrations.sources._moments import undisturbed
 from kblam_integrations.sources._unsupported import unsupported
 
@@ -153,7 +154,9 @@ def _file_source(name: str | Path) -> TripleSource:
     """Return the source of a file; a store for a store's."""
     file = Path(name)
     suffix = file.suffix.lower()
-    if not file.exists():
+    with reading(file):
+        found = file.exists()
+    if not found:
         raise SourceError(f"There is no file {file} to read facts from.")
     if suffix in _STORE_SUFFIXES:
         return KnowledgeStore(file, create=False)

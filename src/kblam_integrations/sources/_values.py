@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ __all__ = ["fingerprint", "is_embedding", "text_of", "value_facts"]
 # a range or prices.
 _SHORTEST_EMBEDDING = 32
 # What cannot change unseen, and differs where its text does.
-_AS_THEY_ARE = frozenset({bool, int, str, type(None)})
+_AS_THEY_ARE = frozenset({bool, str, type(None)})
 _BYTES = (bytes, bytearray, memoryview)
 # How Python shows what has no text of its own.
 _ADDRESS = re.compile(r"^<.* at 0x[0-9a-fA-F]+.*>$", re.DOTALL)
@@ -52,11 +52,17 @@ def fingerprint(properties: Mapping[Any, Any]) -> int:
         (
             key if isinstance(key, str) else str(key),
             type(item),  # only some types give a node its name
-            item if type(item) in _AS_THEY_ARE else tuple(_read(str(key), item)),
+            _told(str(key), item),
         )
         for key, item in properties.items()
     ]
     return hash(tuple(read))
+
+
+def _told(name: str, value: Any) -> Hashable:
+    if type(value) is int:
+        return hex(value)  # the hash of -1 is that of -2
+    return value if type(value) in _AS_THEY_ARE else tuple(_read(name, value))
 
 
 def _read(name: str, value: Any) -> list[tuple[str, str]]:

@@ -100,8 +100,8 @@ class NetworkxSource:
             for node, attributes in graph.nodes
         ]
         edges = [
-            (one, two, key if isinstance(key, str) else None, fingerprint(attributes))
-            for one, two, key, attributes in graph.edges
+            (one, str(one), two, str(two), key if isinstance(key, str) else None, fingerprint(own))
+            for one, two, key, own in graph.edges
         ]
         return hash((tuple(nodes), tuple(edges)))
 

@@ -84,10 +84,8 @@ class RdfSource:
         return undisturbed(self._hash)
 
     def _hash(self) -> tuple[int, int]:
-        total = 0
-        for quad in _raw_quads(self._graph):
-            total ^= hash(quad)
-        return (len(self._graph), total)
+        # A sum, not an exclusive or, in which a statement of two graphs would not count.
+        return (len(self._graph), sum(map(hash, _raw_quads(self._graph))))
 
 
 class RdfFileSource:

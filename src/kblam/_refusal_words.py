@@ -10,9 +10,14 @@ __all__ = ["may_become_refusal", "writes_refusal"]
 _SPELLINGS = (DEFAULT_REFUSAL, DEFAULT_REFUSAL.replace("I am", "I'm"))
 
 
+# So much of one, cut off by a limit or a stop string, can be nothing else.
+_CERTAIN = len("I'm sorry, I cannot find")
+
+
 def writes_refusal(text: str) -> bool:
-    """Whether a trained model refuses in words."""
-    return text.strip() in _SPELLINGS
+    """Whether a trained model refuses in words, which may be cut off."""
+    text = text.strip()
+    return len(text) >= _CERTAIN and may_become_refusal(text)
 
 
 def may_become_refusal(text: str) -> bool:

@@ -18,7 +18,7 @@ _SPACES = ("\u0120", "\u010a", "\u0109", "\u2581")
 # How SentencePiece vocabularies name tokens of one byte.
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 # What may stand right after the last word of a sentence.
-_CLOSERS = frozenset(".!?;:)]}\"'\n \u201d\u2019\u00bb\u2026\u3002\uff01\uff1f")
+_CLOSERS = frozenset(".!?)]}\"'\n \u201d\u2019\u00bb\u2026\u3002\uff01\uff1f")
 _SEPARATORS = (",", "\u3001", "\uff0c")
 _AND = " and"  # the sentences that facts are told in are English
 _OPENERS = ("(", "[", '"', "\u201c", "'")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -39,6 +41,16 @@ def _require_whole(lowest: int, **numbers: object) -> None:
         _require(
             isinstance(number, int) and not isinstance(number, bool) and number >= lowest,
             f"Expected a whole number {name} >= {lowest}, got {number!r}.",
+        )
+
+
+def _require_number(**numbers: object) -> None:
+    for name, number in numbers.items():
+        _require(
+            isinstance(number, (int, float))
+            and not isinstance(number, bool)
+            and math.isfinite(number),
+            f"Expected a number for {name}, got {number!r:.100}.",
         )
 
 
@@ -107,7 +119,12 @@ class RefusalConfig:
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        _require(bool(self.sentence.strip()), "Expected a refusal sentence, got an empty one.")
+        given: Any = self.sentence
+        _require(
+            isinstance(given, str) and bool(given.strip()),
+            f"Expected a refusal sentence, got {given!r:.100}.",
+        )
+        _require_number(threshold=self.threshold)
         _require(
             0.0 <= self.threshold <= 1.0,
             f"Expected a refusal threshold from 0 to 1, got {self.threshold}.",
@@ -258,9 +275,18 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         # A lone string would become one stop string per character.
         given: Any = self.stop
-        object.__setattr__(self, "stop", (given,) if isinstance(given, str) else tuple(given))
+        strings = (given,) if isinstance(given, str) else given
+        _require(
+            isinstance(strings, Iterable) and all(isinstance(one, str) for one in strings),
+            f"Expected stop strings, got {given!r:.100}.",
+        )
+        object.__setattr__(self, "stop", tuple(strings))
         _require_whole(1, max_new_tokens=self.max_new_tokens, num_beams=self.num_beams)
         _require_whole(0, top_k=self.top_k)
+        _require_number(temperature=self.temperature, top_p=self.top_p)
+        if self.seed is not None:
+            _require_whole(0, seed=self.seed)
+            _require(self.seed < 2**63, f"Expected a seed below 2**63, got {self.seed}.")
         _require(self.temperature >= 0.0, f"Expected a temperature >= 0, got {self.temperature}.")
         _require(0.0 < self.top_p <= 1.0, f"Expected 0 < top_p <= 1, got {self.top_p}.")
         _require(all(self.stop), "Expected non-empty stop strings, got an empty one.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from kblam import KBLaM, KnowledgeStore
+from kblam import GenerationOptions, KBLaM, KnowledgeStore
 
 pytestmark = pytest.mark.weights
 
@@ -79,6 +81,51 @@ def test_a_fact_of_somebody_with_a_longer_name_is_no_answer(model: KBLaM) -> Non
         other = model.with_options().attach(store)
         assert other.ask("What is the price of the Ember Stove?").refused
         assert "$89.00" in other.ask("What is the price of the Ember Stove Pro?").text
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [
+        ("What is the city of José Núñez?", "São Paulo"),
+        ("What is the city of Jose Nunez?", "Manila"),
+        ("What is the phone of Sam?", "555-0200"),
+        ("What is the phone of SAM?", "555-0100"),
+        ("What is the city of Иван?", "Москва"),
+    ],
+)
+def test_of_names_that_are_nearly_alike_the_one_that_is_written_counts(
+    model: KBLaM, question: str, value: str
+) -> None:
+    facts = [
+        ("José Núñez", "city", "São Paulo"),
+        ("Jose Nunez", "city", "Manila"),
+        ("SAM", "phone", "555-0100"),
+        ("Sam", "phone", "555-0200"),
+        ("Иван", "city", "Москва"),
+    ]
+    with KnowledgeStore.from_source(facts) as store:
+        answers = model.with_options().attach(store)
+        answer = answers.ask(question)
+        assert [citation.fact.value for citation in answer.citations] == [value]
+        assert answers.ask("What is the city of Иванов?").refused
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stop": ["."]},
+        {"stop": ["information"]},
+        {"max_new_tokens": 8},
+        {"max_new_tokens": 8, "num_beams": 2},
+    ],
+)
+def test_a_refusal_that_is_cut_off_is_one(model: KBLaM, options: dict[str, Any]) -> None:
+    strict = model.with_options(refusal="Not in our records.")
+    for question in ("Who wrote Hamlet?", "What is the office of Maria Garcia Lopez?"):
+        answer = strict.ask(question, GenerationOptions(**options))
+        assert (answer.text, answer.refused) == ("Not in our records.", True)
+        streamed = strict.stream(question, GenerationOptions(**options))
+        assert "".join(streamed) == "Not in our records."
 
 
 @pytest.mark.parametrize("between", [[], ["Thanks!"], ["And its weight?", "Thank you."]])

@@ -32,6 +32,16 @@ def test_the_trained_words_are_one(text: str) -> None:
         assert may_become_refusal(text[:length])
 
 
+@pytest.mark.parametrize("length", [26, 40, len(DEFAULT_REFUSAL) - 1])
+def test_so_is_what_is_cut_off_of_them(length: int) -> None:
+    assert writes_refusal(DEFAULT_REFUSAL[:length])
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 14])
+def test_a_few_words_are_none_yet(length: int) -> None:
+    assert not writes_refusal(DEFAULT_REFUSAL[:length])
+
+
 @pytest.mark.parametrize(
     "text", ["I am sorry to hear that.", f"{DEFAULT_REFUSAL} But it may be Paris.", "No."]
 )

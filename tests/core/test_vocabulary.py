@@ -110,6 +110,8 @@ def test_what_closes_stands_right_behind_a_word(tokenizer: Any, vocabulary: Voca
     for text in (".", "!", '"', "\n"):
         assert closers[vocabulary.behind(text)[0]], text
     assert closers[tokenizer.eos_token_id]
+    for text in (":", ";", ","):  # more of the sentence would follow
+        assert not closers[vocabulary.behind(text)[0]], text
     for index in closers.nonzero().flatten().tolist():
         shown = tokenizer.decode([*vocabulary.behind("word"), index])
         assert index == tokenizer.eos_token_id or shown[4:5] not in ("", " "), shown

@@ -46,6 +46,10 @@ def named(question: str, entity: str, before: str = "") -> list[float]:
         ("东京的市长是谁\uff1f", "大阪", 0.0, 0.0),
         ("What is the office?", "C++", 0.0, 0.0),
         ("Where is Annapolis?", "Anna", 0.0, 0.0),
+        ("What is the city of Иванов?", "Иван", 0.0, 0.0),
+        ("What is the city of Иван?", "Иван", 1.0, 1.0),
+        ("What is the city of Νίκοσίδης?", "Νίκος", 0.0, 0.0),
+        ("한강은 어디에 있나요?", "한강", 1.0, 1.0),
         ("Who leads it?", "https://example.org/project_Aurora", 0.0, 0.0),
         ("Who leads project Aurora?", "https://example.org/project_Aurora", 1.0, 1.0),
         ("Who is Louis XIV of France's father?", "Louis XIII of France", 0.0, 0.0),
@@ -92,6 +96,39 @@ def test_words_of_a_name_that_is_there_whole_name_no_other(
     others = [share == [0.0, 0.0] for share in shares]
     assert [row[0] == 1.0 for row in now.excess[0].tolist()] == others
     assert [row[1] == 1.0 for row in earlier.excess[0].tolist()] == others
+
+
+@pytest.mark.parametrize(
+    ("question", "meant"),
+    [
+        ("What is the office of Maria Garcia Lopez?", [False, True]),
+        ("What is the office of Maria Garcia?", [True, False]),
+        ("Do Maria Garcia and Maria Garcia Lopez share an office?", [True, True]),
+        ("what is maria garcia lopez's office", [False, True]),
+    ],
+)
+def test_a_name_within_a_longer_one_is_not_meant(question: str, meant: list[bool]) -> None:
+    facts = [Triple(entity, "office", "x") for entity in ("Maria Garcia", "Maria Garcia Lopez")]
+    found = read([question], [""], [facts], WordEncoder())
+    assert [row[1] == 1.0 for row in found.named[0].tolist()] == meant
+    assert [row[0] == 1.0 for row in found.excess[0].tolist()] == [not one for one in meant]
+
+
+@pytest.mark.parametrize(
+    ("question", "meant"),
+    [
+        ("What is the city of José Núñez?", [True, False]),
+        ("What is the city of Jose Nunez?", [False, True]),
+        # Neither is spelled as here.
+        ("What is the city of jose nunez?", [True, True]),
+        ("Do José Núñez and Jose Nunez know each other?", [True, True]),
+    ],
+)
+def test_who_is_spelled_otherwise_is_not_meant(question: str, meant: list[bool]) -> None:
+    facts = [Triple(entity, "city", "x") for entity in ("José Núñez", "Jose Nunez")]
+    found = read([question], [""], [facts], WordEncoder())
+    assert [row[:2] == [1.0, 1.0] for row in found.named[0].tolist()] == meant
+    assert [row[0] == 1.0 for row in found.excess[0].tolist()] == [not one for one in meant]
 
 
 @pytest.mark.parametrize(

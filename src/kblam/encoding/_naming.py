@@ -30,6 +30,12 @@ _BETWEEN = re.compile(r"[ \-./'\u2019]")
 _AFTER_INITIAL = re.compile(r"\. ?")
 _INITIAL = 2
 _AFTER_SUBJECT = frozenset(("is", "are", "was", "were", "has", "had", "s"))
+# Without spaces between words, or with endings that are written to them: Thai and Lao, Burmese,
+# Khmer, Japanese, Chinese, Korean.
+_JOINED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+    "\uac00-\ud7af\U00020000-\U0003ffff]"
+)
 # Letters with a stroke or joined to another one, which Unicode does not take apart.
 _LETTERS = str.maketrans(
     {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h"}
@@ -52,6 +58,7 @@ class AskedNames:
     """
 
     def __init__(self, text: str) -> None:
+        self._written = text
         self._text = folded(text)
         self._words = frozenset(WORD.findall(self._text))
         self._names = [frozenset(filter(_tells, name)) for name in _capitalised(text)]
@@ -67,15 +74,24 @@ class AskedNames:
         if any(_is_number(word) for word in words if word not in known):
             return 0.0, 0.0
         found = sum(word in known for word in words)
-        whole = found == len(words) and re.search(
-            rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", self._text
-        )
+        whole = found == len(words) and _in_one_piece(name).search(self._text)
         return found / len(words), 1.0 if whole else 0.0
+
+    def has_beside(self, name: str, others: Iterable[str]) -> bool:
+        """Whether a folded name stands there in one piece, but for where it is in longer ones."""
+        text = self._text
+        for other in sorted(others, key=len, reverse=True):
+            text = _in_one_piece(other).sub(" ", text)
+        return _in_one_piece(name).search(text) is not None
 
     def words_of(self, name: Iterable[str]) -> set[str]:
         """Those of a name's folded words that stand there."""
-        # Scripts without spaces: a name is part of a longer run of letters.
-        return {w for w in name if w in self._words or (not w.isascii() and w in self._text)}
+        # There a name is part of a longer run of letters.
+        return {w for w in name if w in self._words or (_JOINED.search(w) and w in self._text)}
+
+    def spells(self, name: str) -> bool:
+        """Whether a name, as it is written, stands there letter by letter."""
+        return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", self._written) is not None
 
     def excess(self, name: str, property: str) -> float:
         """Of the names that share a word with a folded one, the share of words that it lacks.
@@ -94,6 +110,10 @@ class AskedNames:
             return 0.0
         words = [word for run in self._names if not run.isdisjoint(known) for word in run]
         return sum(word not in known for word in words) / len(words) if words else 0.0
+
+
+def _in_one_piece(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])")
 
 
 def _tells(word: str) -> bool:

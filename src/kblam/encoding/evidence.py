@@ -9,7 +9,7 @@ property is the one asked for, by embedding the question without the name.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -198,7 +198,7 @@ def _leave_out_parts_of_names(
     """Words of a name that stands in a question whole are no mention of another name.
 
     Where "George H. W. Bush" stands, neither George W. Bush is named nor Kate Bush; where "Ember
-    Stove" does, no "Ember Stove Pro".
+    Stove" does, no "Ember Stove Pro"; nor is, where only "Ember Stove Pro" does, "Ember Stove".
 
     Args:
         facts: k facts.
@@ -208,11 +208,43 @@ def _leave_out_parts_of_names(
     """
     for turn, names in enumerate(asked):
         share, whole = 2 * turn, 2 * turn + 1
+        standing = {
+            place: fact
+            for place in np.flatnonzero(named[:, whole] == 1.0).tolist()
+            if (fact := facts[place]) is not None
+        }
+        for place in (*_spelled_otherwise(standing, names), *_within_others(standing, names)):
+            named[place, [share, whole]], excess[place, turn] = 0.0, 1.0
         there = {_words(facts[place]) for place in np.flatnonzero(named[:, whole] == 1.0).tolist()}
         for place in np.flatnonzero((named[:, share] > 0.0) & (named[:, whole] == 0.0)).tolist():
             found = names.words_of(_words(facts[place]))
             if any(found <= other for other in there):
                 named[place, share], excess[place, turn] = 0.0, 1.0
+
+
+def _spelled_otherwise(facts: Mapping[int, Triple], names: AskedNames) -> list[int]:
+    """Of facts whose names stand there, those of a name beside which another is spelled right.
+
+    Jose Nunez is not meant where José Núñez is written, if both are known.
+    """
+    exact = {place for place, fact in facts.items() if names.spells(fact.entity_text)}
+    right = {folded(facts[place].entity_text) for place in exact}
+    return [
+        place
+        for place, fact in facts.items()
+        if place not in exact and folded(fact.entity_text) in right
+    ]
+
+
+def _within_others(facts: Mapping[int, Triple], names: AskedNames) -> list[int]:
+    """Of facts whose names stand there, those of a name that stands in longer ones alone."""
+    known = {place: folded(fact.entity_text) for place, fact in facts.items()}
+    found = []
+    for place, name in known.items():
+        longer = {other for other in known.values() if other != name and name in other}
+        if longer and not names.has_beside(name, longer):
+            found.append(place)
+    return found
 
 
 def _words(fact: Triple | None) -> frozenset[str]:

@@ -22,7 +22,7 @@ from kblam.decoder.lists import ListProcessor, Next
 from kblam.knowledge import Fact
 from kblam.knowledge._words import property_key
 
-__all__ = ["FormLists", "ListPlace"]
+__all__ = ["FormLists", "ListPlace", "list_at"]
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _LIST = re.compile(
@@ -93,7 +93,7 @@ class FormLists:
         """
         if self._has_none:
             return None
-        found = _LIST.search(str(self._engine.tokenizer.decode(list(text))))
+        found = list_at(str(self._engine.tokenizer.decode(list(text))))
         if found is None:
             return None
         key = (prompt, found["field"])
@@ -158,6 +158,19 @@ class FormLists:
         if weights[alike].sum() <= _MOST * weights.sum():
             return None
         return {place: fact.value_text for place in alike if (fact := facts[place]) is not None}
+
+
+def list_at(text: str) -> re.Match[str] | None:
+    """The list in which a beginning of JSON ends, with its field and its items.
+
+    None where it ends in no list, or in one of an object in another list, of which there may be
+    several: it is not known whose each is.
+    """
+    found = _LIST.search(text)
+    if found is None:
+        return None
+    before = re.sub(_STRING, "", text[: found.start()])
+    return found if before.count("[") == before.count("]") else None
 
 
 def _text(begun: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Lists of texts in forms, which have what the facts have for them: real weights."""
+"""Lists of texts in forms, which have what the facts have for them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from kblam import GenerationOptions, KBLaM, OutputConstraint
-
-pytestmark = pytest.mark.weights
+from kblam._form_lists import list_at
 
 FACTS = [
     *(("Borealis", "colours", value) for value in ("red", 'so-called "sea [green]"', "blue")),
@@ -37,6 +36,26 @@ def texts(**more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"colours": [', "colours"),
+        ('{"colours": ["red", "se', "colours"),
+        ('{"a": ["x"], "b": {"colours": ["red"', "colours"),
+        ('{"say \\"x\\": [": 1, "colours": ["a]", "', "colours"),
+        ('{"colours": ["red"]', None),
+        ('{"colours": ["red"], "price": ', None),
+        ('{"colours": "[', None),
+        ('{"things": [{"colours": ["red"', None),
+        ('{"things": [{"colours": ["red"]}], "sizes": ["', "sizes"),
+    ],
+)
+def test_where_a_list_stands(text: str, field: str | None) -> None:
+    found = list_at(text)
+    assert (None if found is None else found["field"]) == field
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize(
     ("question", "field", "expected"),
     [
         ("What are the colours of Borealis?", "colours", COLOURS),
@@ -56,6 +75,7 @@ def test_a_list_has_all_values_and_no_others(
     assert "".join(streamed) == answer.text
 
 
+@pytest.mark.weights
 def test_as_far_as_the_form_allows(model: KBLaM) -> None:
     question = "What are the colours of Borealis?"
     two = json.loads(model.ask(question, form(colours=texts(maxItems=2))).text)["colours"]
@@ -66,6 +86,7 @@ def test_as_far_as_the_form_allows(model: KBLaM) -> None:
     assert set(COLOURS) <= set(four)
 
 
+@pytest.mark.weights
 def test_beside_other_fields(model: KBLaM) -> None:
     fields = {"birthplace": {"type": "string"}, "children": texts(), "hobbies": texts()}
     answer = model.ask("Who are the children of Ada Reyes?", form(**fields))
@@ -75,6 +96,7 @@ def test_beside_other_fields(model: KBLaM) -> None:
     assert found["hobbies"] == []  # nothing is known of them
 
 
+@pytest.mark.weights
 def test_each_prompt_of_a_batch_has_its_own(model: KBLaM) -> None:
     questions = ["Who are the children of Ada Reyes?", "What are the colours of Borealis?"]
     answers = model.ask_batch(questions, form(answer=texts()))
@@ -82,6 +104,7 @@ def test_each_prompt_of_a_batch_has_its_own(model: KBLaM) -> None:
     assert found == [CHILDREN, COLOURS]
 
 
+@pytest.mark.weights
 def test_beams_write_them_too(model: KBLaM) -> None:
     options = form(children=texts())
     beams = GenerationOptions(max_new_tokens=96, num_beams=2, constraint=options.constraint)

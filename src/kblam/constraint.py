@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,18 +86,19 @@ class OutputConstraint:
         return cls(require("llguidance", extra="structured").LLMatcher.grammar_from_regex(pattern))
 
     @classmethod
-    def choice(cls, texts: Sequence[str]) -> OutputConstraint:
+    def choice(cls, texts: Iterable[str]) -> OutputConstraint:
         """One of several texts.
 
         Raises:
             ConstraintError: There is none, or an empty one.
             MissingExtraError: llguidance is not installed.
         """
-        if isinstance(texts, str) or not texts or not all(texts):
+        given = [] if isinstance(texts, str) else list(texts)
+        if not given or not all(given):
             raise ConstraintError(
                 f"Expected a list of texts to choose from, none of them empty, got {texts!r:.100}."
             )
-        return cls.lark("start: " + " | ".join(json.dumps(t, ensure_ascii=False) for t in texts))
+        return cls.lark("start: " + " | ".join(json.dumps(t, ensure_ascii=False) for t in given))
 
     @classmethod
     def lark(cls, grammar: str) -> OutputConstraint:

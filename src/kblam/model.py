@@ -292,8 +292,10 @@ class KBLaM:
             cancelled: As of :meth:`ask_batch`.
 
         Raises:
-            ConfigError: No store is attached.
+            ConfigError: No store is attached, or ``k`` is negative.
         """
+        if k < 0:
+            raise ConfigError(f"Expected k >= 0 facts, got {k}.")
         if self.store is None:
             raise ConfigError("Expected a store to select from, none is attached. Call attach().")
         options = GenerationOptions(max_new_tokens=1)

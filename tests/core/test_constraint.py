@@ -156,6 +156,7 @@ def test_a_batch_and_a_stream_are_held_too(rambling: KBLaM) -> None:
 def test_other_forms(rambling: KBLaM) -> None:
     texts = ['I "know"', "no\nidea", "never"]
     assert rambling.ask("Well?", held(OutputConstraint.choice(texts))).text in texts
+    assert rambling.ask("Well?", held(OutputConstraint.choice(iter(texts)))).text in texts
     found = rambling.ask("When?", held(OutputConstraint.regex(r"[0-9]{4}-(0[1-9]|1[0-2])"))).text
     assert re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", found)
     lark = 'start: "x" "=" NUMBER\nNUMBER: /[0-9]{1,3}/'

@@ -181,6 +181,8 @@ def test_select_ranks_facts_without_an_answer(copying: KBLaM, load) -> None:
     assert len(copying.select("Aurora", 99)) == 4  # what the adapter reads
     with pytest.raises(ConfigError, match="attach"):
         load().select("Aurora")
+    with pytest.raises(ConfigError, match="k >= 0"):
+        copying.select("Aurora", -1)
 
 
 def test_a_batch_is_its_prompts_one_by_one(copying: KBLaM, rambling: KBLaM) -> None:

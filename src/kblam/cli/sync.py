@@ -43,7 +43,7 @@ def sync(
     ],
     every: Annotated[
         float | None,
-        typer.Option(help="Go on until stopped, and read SOURCE every so many seconds."),
+        typer.Option(min=0.001, help="Go on until stopped, and read SOURCE every so many seconds."),
     ] = None,
     encode: Annotated[
         bool, typer.Option(help="Embed what is new now; else the first question does.")

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal, TypeVar
 
 from kblam.constraint import OutputConstraint
@@ -47,9 +48,7 @@ def _require_whole(lowest: int, **numbers: object) -> None:
 def _require_number(**numbers: object) -> None:
     for name, number in numbers.items():
         _require(
-            isinstance(number, (int, float))
-            and not isinstance(number, bool)
-            and math.isfinite(number),
+            isinstance(number, Real) and math.isfinite(number),
             f"Expected a number for {name}, got {number!r:.100}.",
         )
 

@@ -21,7 +21,7 @@ from kblam import adapter as adapters
 from kblam._loading import load_base_model
 from kblam._vocabulary import Vocabulary
 from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach
-from kblam.decoder.constrain import GrammarTokenizer
+from kblam.decoder.grammar import GrammarTokenizer
 from kblam.decoder.spans import SpanTokens
 from kblam.decoder.speculative import can_take_back
 from kblam.decoder.tap import HiddenTap

@@ -109,6 +109,8 @@ class FormLists:
         items += [] if last is None else [last]
         if not items and begun is None and not self._held.takes_string(text):
             return None  # of numbers, of objects
+        if not values and not self._held.takes_any_string(text):
+            return None  # of choices, which may be about what the facts tell
         known = set(values.values())
         return ListPlace(
             left=frozenset(place for place, value in values.items() if value not in items),

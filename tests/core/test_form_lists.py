@@ -97,6 +97,15 @@ def test_beside_other_fields(model: KBLaM) -> None:
 
 
 @pytest.mark.weights
+def test_choices_are_the_models(model: KBLaM) -> None:
+    kinds = {"type": "array", "items": {"enum": ["people", "things"]}}
+    options = form(children=texts(), topics=kinds)
+    found = json.loads(model.ask("Who are the children of Ada Reyes?", options).text)
+    assert sorted(found["children"]) == CHILDREN
+    assert found["topics"]
+
+
+@pytest.mark.weights
 def test_each_prompt_of_a_batch_has_its_own(model: KBLaM) -> None:
     questions = ["Who are the children of Ada Reyes?", "What are the colours of Borealis?"]
     answers = model.ask_batch(questions, form(answer=texts()))

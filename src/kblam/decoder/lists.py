@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from kblam.decoder.constrain import ConstraintProcessor, GrammarTokenizer
+from kblam.decoder.constrain import ConstraintProcessor
+from kblam.decoder.grammar import GrammarTokenizer
 
 __all__ = ["ListProcessor", "Next"]
 

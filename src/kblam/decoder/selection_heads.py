@@ -88,8 +88,6 @@ class MatchHead(nn.Module):
 
     _WIDTH = 192
     _DROPOUT = 0.2
-    # Further than any judgement goes, selection's own scores included.
-    _NOBODY = -20.0
     # Of the value beside a verb (docs/decisions/names-and-properties.md).
     _VALUE_WEIGHT = 0.5
 
@@ -122,10 +120,7 @@ class MatchHead(nn.Module):
         alone = self._judge(asked, told, *words)
         phrases = F.normalize(told[verbs] + self._VALUE_WEIGHT * values[verbs].float(), dim=-1)
         together = self._judge(asked[verbs], phrases, *(part[verbs] for part in words))
-        scores = alone.index_put(verbs, torch.maximum(alone[verbs], together))
-        # Where all words of a name belong to another one that is known, there is nothing to judge.
-        others = (words[0] == 0.0).all(-1) & (words[1] == 1.0).any(-1)
-        return torch.where(others, scores.clamp_max(self._NOBODY), scores)
+        return alone.index_put(verbs, torch.maximum(alone[verbs], together))
 
     def _judge(
         self, asked: Tensor, told: Tensor, named: Tensor, excess: Tensor, similarity: Tensor

@@ -41,16 +41,12 @@ class ListPlace:
 
     Attributes:
         left: Places among the prompt's facts of those whose values are no items yet.
-        inside: Whether an item is being written.
-        settled: Whether the facts say what follows, another item or the end: not where an item
-            is being written, nor behind one that is none of their values.
-        whole: Whether what is written of an item is no beginning of one of their values.
+        following: What the list is to do; None where the facts do not say: where an item is being
+            written, and behind one that is none of their values.
     """
 
     left: frozenset[int]
-    inside: bool
-    settled: bool
-    whole: bool
+    following: Next | None
 
 
 class FormLists:
@@ -81,7 +77,7 @@ class FormLists:
         self._form = form
         self._held = held
         self._selection = selection
-        self._has_none = is_call or "array" not in form.grammar
+        self._may_be = not is_call and "array" in form.grammar
         self._known: dict[tuple[int, str], dict[int, str] | None] = {}
 
     def at(self, prompt: int, text: tuple[int, ...]) -> ListPlace | None:
@@ -91,7 +87,7 @@ class FormLists:
             prompt: Which.
             text: The tokens of its answer so far.
         """
-        if self._has_none:
+        if not self._may_be:
             return None
         found = list_at(str(self._engine.tokenizer.decode(list(text))))
         if found is None:
@@ -112,29 +108,28 @@ class FormLists:
         if not values and not self._held.takes_any_string(text):
             return None  # of choices, which may be about what the facts tell
         known = set(values.values())
-        return ListPlace(
-            left=frozenset(place for place, value in values.items() if value not in items),
-            inside=begun is not None,
-            settled=begun != '"' and (not items or items[-1] in known),
-            whole=not any(other != last and other.startswith(last or "") for other in known),
-        )
+        left = frozenset(place for place, value in values.items() if value not in items)
+        if begun == '"' or (items and items[-1] not in known):
+            return ListPlace(left, None)
+        whole = not any(other != last and other.startswith(last or "") for other in known)
+        return ListPlace(left, Next(bool(left), begun is not None, whole))
 
-    def processor(self, prompt_length: int, prompts: int) -> ListProcessor:
-        """What makes lists have all that belongs there, and no more.
+    def processors(self, prompt_length: int, prompts: int) -> list[ListProcessor]:
+        """What makes lists have all that belongs there, and no more: nothing for a form without.
 
         Args:
             prompt_length: Tokens of the padded prompts.
             prompts: How many.
         """
+        if not self._may_be:
+            return []
         tokenizer = self._engine.grammar_tokenizer
-        return ListProcessor(self._next, self._held, tokenizer, prompt_length, prompts)
+        return [ListProcessor(self._next, self._held, tokenizer, prompt_length, prompts)]
 
     def _next(self, prompt: int, text: tuple[int, ...]) -> Next | None:
         """What such a list is to do, None where that is the model's to say."""
         place = self.at(prompt, text)
-        if place is None or not place.settled:
-            return None
-        return Next(bool(place.left), place.inside, place.whole)
+        return None if place is None else place.following
 
     def _values(self, prompt: int, field: str) -> dict[int, str] | None:
         """The values, by place among the facts, of the property that a list asks for.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from kblam._engine import Engine
 from kblam._form_lists import FormLists
 from kblam._selected_facts import SelectedFacts
 from kblam.constraint import OutputConstraint
+from kblam.decoder import Selection
 from kblam.decoder.constrain import ConstraintProcessor
 from kblam.decoder.opening import Opening
 from kblam.decoder.spans import Ending, Spelling
@@ -36,11 +37,11 @@ class FormValues:
         facts: Those that the prompts selected.
         form: The form.
         held: What holds the answers to it.
-        lists: Knows of its lists.
+        selection: How the prompts selected them, once they have.
         is_call: Whether it is that of a tool's call.
 
     Attributes:
-        lists: The same.
+        lists: Knows of its lists.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class FormValues:
         facts: SelectedFacts,
         form: OutputConstraint,
         held: ConstraintProcessor,
-        lists: FormLists,
+        selection: Callable[[], Selection],
         *,
         is_call: bool,
     ) -> None:
@@ -57,7 +58,7 @@ class FormValues:
         self._facts = facts
         self._form = form
         self._held = held
-        self.lists = lists
+        self.lists = FormLists(engine, facts, form, held, selection, is_call=is_call)
         self._is_call = is_call
 
     def opening(self, prompt: int, text: tuple[int, ...]) -> Opening | None:

@@ -13,7 +13,6 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from kblam._engine import Engine
 from kblam._finished import AnswerMaker, Timing
-from kblam._form_lists import FormLists
 from kblam._form_values import FormValues
 from kblam._knowledge_base import KnowledgeBase, SeenFacts
 from kblam._prompt import (
@@ -191,7 +190,7 @@ class Generation:
             processors.append(self._copy)
             if values is not None:
                 length, count = prompts.input_ids.shape[1], len(self._request.prompts)
-                processors.append(values.lists.processor(length, count))
+                processors.extend(values.lists.processors(length, count))
         processors.extend(held)
         # After the form: a refusal has none.
         if adapter.refusal is not None and engine.end_tokens:
@@ -242,8 +241,7 @@ class Generation:
         if form is None or not form.is_json:
             return None
         engine, facts, is_call = self._engine, self._facts, bool(self._request.tools)
-        lists = FormLists(engine, facts, form, self._forms[0], self._selection, is_call=is_call)
-        return FormValues(engine, facts, form, self._forms[0], lists, is_call=is_call)
+        return FormValues(engine, facts, form, self._forms[0], self._selection, is_call=is_call)
 
     def _selection(self) -> Selection:
         assert self._session is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,27 +227,45 @@ def _check_weights(
             )
 
 
-def start_from(adapter: KnowledgeAdapter, name: str | Path, model: PreTrainedModel) -> None:
-    """Give an untrained adapter the numbers of a trained one of its shape.
+def start_from(
+    adapter: KnowledgeAdapter, names: Sequence[str | Path], model: PreTrainedModel
+) -> None:
+    """Give an untrained adapter the numbers of trained ones of its shape: their mean.
+
+    Adapters trained from the same start lie close enough together that the mean of their weights is
+    an adapter too, and mostly a steadier one than each (Wortsman et al., Model soups, ICML 2022).
 
     Args:
         adapter: Changed in place.
-        name: A folder, a bundled adapter's name, or a name on the hub.
-        model: The base model of both.
+        names: At least one folder, bundled adapter's name, or name on the hub.
+        model: The base model of all.
 
     Raises:
         AdapterError: There is no such adapter, it is damaged, or of another shape.
         AdapterMismatchError: It was trained for another base model.
     """
+    start = KnowledgeAdapter(adapter.config, attention_layout(model))
+    mean = {key: torch.zeros_like(value) for key, value in adapter.state_dict().items()}
+    for name in names:
+        _load(start, adapter, name, model)
+        for key, value in start.state_dict().items():
+            mean[key] += value.to(mean[key].device) / len(names)
+    adapter.load_state_dict(mean)
+
+
+def _load(
+    start: KnowledgeAdapter, untrained: KnowledgeAdapter, name: str | Path, model: PreTrainedModel
+) -> None:
+    """Make one adapter a trained one; what that lacks is an untrained one's."""
     trained = from_pretrained(name, model)
-    if trained.config.encoder != adapter.config.encoder:
+    if trained.config.encoder != start.config.encoder:
         raise AdapterMismatchError(
-            f"Expected an adapter for the encoder {adapter.config.encoder!r} to start from, "
+            f"Expected an adapter for the encoder {start.config.encoder!r} to start from, "
             f"{str(name)!r} is for {trained.config.encoder!r}. Give that encoder."
         )
     # What an adapter from before did not copy or look at, it learns from nothing.
     try:
-        adapter.load_state_dict({**_of(adapter, _ADDED), **trained.state_dict()})
+        start.load_state_dict({**_of(untrained, _ADDED), **trained.state_dict()})
     except RuntimeError as error:
         raise AdapterError(
             f"Expected an adapter of the same shape to start from, {str(name)!r} differs: "

@@ -238,7 +238,7 @@ def test_training_can_go_on_from_an_adapter(config: TrainingConfig, uncut: Path)
         config,
         uncut,
         "further",
-        init_from=str(start),
+        init_from=(str(start),),
         retrieval_steps=0,
         steps=1,
         learning_rate=1e-30,
@@ -250,13 +250,45 @@ def test_training_can_go_on_from_an_adapter(config: TrainingConfig, uncut: Path)
         assert torch.equal(further[name], tensor), name
 
 
+def test_several_adapters_to_start_from_are_averaged(config: TrainingConfig, uncut: Path) -> None:
+    """An adapter without layers that read questions counts as one that has the encoder's."""
+    first = uncut / "adapter"
+    steps = {"retrieval_steps": 0, "steps": 1}
+    other = train(
+        _beside(config, uncut, "other", init_from=(str(first),), reader_layers=1, **steps)
+    )
+    moved = load_file(other / "adapter_model.safetensors")
+    layers = {name for name in moved if name.startswith("reader.")}
+    assert layers
+    for name in layers:
+        moved[name] = moved[name] + 0.5
+    save_file(moved, other / "adapter_model.safetensors", metadata={"format": "pt"})
+    mean = train(
+        _beside(
+            config,
+            uncut,
+            "mean",
+            init_from=(str(first), str(other)),
+            reader_layers=1,
+            learning_rate=1e-30,
+            **steps,
+        )
+    )
+    found = load_file(mean / "adapter_model.safetensors")
+    before = load_file(first / "adapter_model.safetensors")
+    for name, tensor in found.items():
+        one = moved[name] - 0.5 if name in layers else before[name]
+        expected = (one.float() + moved[name].float()) / 2
+        assert torch.allclose(tensor.float(), expected, rtol=0.01, atol=0.01), name
+
+
 def test_a_part_is_trained_and_the_others_stay(config: TrainingConfig, uncut: Path) -> None:
     start = uncut / "adapter"
     again = _beside(
         config,
         uncut,
         "part",
-        init_from=str(start),
+        init_from=(str(start),),
         retrieval_steps=0,
         only="pointer.gate",
         learning_rate=0.1,
@@ -278,13 +310,13 @@ def test_a_part_that_there_is_not_is_told(config: TrainingConfig, uncut: Path) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"init_from": "nowhere"}, "found none"),
+        ({"init_from": ("nowhere",)}, "found none"),
         ({"query_head": "lora"}, "same shape"),
     ],
 )
 def test_an_adapter_that_cannot_be_started_from(
     config: TrainingConfig, uncut: Path, changes: dict, message: str
 ) -> None:
-    settings = {"init_from": str(uncut / "adapter"), **changes}
+    settings = {"init_from": (str(uncut / "adapter"),), **changes}
     with pytest.raises(AdapterError, match=message):
         train(_beside(config, uncut, f"refused-{message[:5]}", **settings))

@@ -275,7 +275,7 @@ class TestConfiguration:
             device="cuda", compile=True, log_with="tensorboard",
         )  # fmt: skip
         assert longer.for_checkpoint() == kept
-        for changes in ({"learning_rate": 1e-5}, {"num_facts": 9}, {"init_from": "default"}):
+        for changes in ({"learning_rate": 1e-5}, {"num_facts": 9}, {"init_from": ("default",)}):
             assert TrainingConfig(**changes).for_checkpoint() != kept
         own = TrainingConfig(facts="f", questions="q").for_checkpoint()
         assert own != kept

@@ -49,7 +49,8 @@ class TrainingConfig:
             synthetic ones.
         questions: JSONL of questions about them; no answers: a refusal is right.
         own_share: Share of the questions that are those.
-        init_from: An adapter to go on training, of the same shape; None starts from nothing.
+        init_from: Adapters to go on training, of the same shape, from the mean of their weights;
+            none starts from nothing.
         only: Train the second stage's numbers whose names begin with this alone, such as
             ``pointer.``; needs ``retrieval_steps`` 0. None trains all.
         seed: For data, weights and order.
@@ -94,7 +95,7 @@ class TrainingConfig:
     facts: str | None = None
     questions: str | None = None
     own_share: float = 0.3
-    init_from: str | None = None
+    init_from: tuple[str, ...] = ()
     only: str | None = None
     seed: int = 0
     num_facts: int = 30_000
@@ -127,6 +128,12 @@ class TrainingConfig:
     log_with: Literal["tensorboard"] | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.init_from, str):
+            raise ConfigError(
+                f"Expected names in init_from, got the text {self.init_from!r}. Give "
+                f"({self.init_from!r},)."
+            )
+        object.__setattr__(self, "init_from", tuple(self.init_from))
         self._check_ranges()
         if self.num_questions < 2:
             raise ConfigError(
@@ -175,7 +182,7 @@ class TrainingConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "init_from": list(self.init_from)}
 
     def for_checkpoint(self) -> dict[str, Any]:
         """The settings that a run must keep to go on from its checkpoint."""

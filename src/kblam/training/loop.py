@@ -100,7 +100,7 @@ def _train(config: TrainingConfig, accelerator: Accelerator, output: Path) -> No
     ).to(device)
     if adapter.reader is not None:
         start_as(adapter.reader, engine.encoder)
-    if config.init_from is not None:
+    if config.init_from:
         adapters.start_from(adapter, config.init_from, model)
     if config.only is not None:
         freeze_others(adapter, config.only)

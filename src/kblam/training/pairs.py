@@ -24,10 +24,10 @@ from kblam.training.reading import Read, by_layers, by_vectors
 
 __all__ = ["MatchingPairs", "build_pairs"]
 
-_CANDIDATES = 8
+_CANDIDATES = 32
 # Of the wrong ones, those drawn from the few most like the right one.
-_HARD = 3
-_NEAREST = 4
+_HARD = 6
+_NEAREST = 12
 _USUAL = 0.7
 # Verbs that leave open what they tell, and how often one stands for any other property.
 _VAGUE = (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from kblam import _html
+from kblam._answering import narrowed
 from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
 from kblam.knowledge import Fact, View
@@ -89,20 +90,25 @@ def check_selection(
     Args:
         model: With a store attached.
         limit: Ask for so many facts, drawn at random; None asks for all.
-        view: Which facts there are.
+        view: Which facts there are; it narrows the view attached, if any.
         seed: Of the draw.
         progress: Show a progress bar.
 
     Raises:
-        ConfigError: No store is attached, or it has no fact to ask for.
+        ConfigError: No store is attached, it has no fact to ask for, or ``limit`` is below 1.
     """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"Expected a limit of 1 or more facts, got {limit}. None asks for all.")
     if model.store is None:
         raise ConfigError(
             "Expected a model with a store to check, none is attached. Call attach()."
         )
-    facts = list(model.store.facts(view))
+    facts = list(model.store.facts(narrowed(model.view, view)))
     if not facts:
-        raise ConfigError("Expected a store with facts to ask for, got an empty one.")
+        raise ConfigError(
+            "Expected a store with facts to ask for, got one that is empty or shows none in this "
+            "view. Add facts, or widen the view."
+        )
     if limit is not None and limit < len(facts):
         facts = random.Random(seed).sample(facts, limit)
     first, later, never = 0, [], []

@@ -52,3 +52,19 @@ def test_nothing_to_ask_for(rambling: KBLaM, store: KnowledgeStore) -> None:
         check_selection(rambling, view=store.view(entity="Nobody"))
     with pytest.raises(ConfigError, match="attach"):
         check_selection(rambling.detach())
+
+
+def test_what_the_attached_view_hides_is_not_asked_for(
+    rambling: KBLaM, store: KnowledgeStore
+) -> None:
+    rambling.attach(store, view=store.view(entity="Aurora"))
+    check = check_selection(rambling)
+    assert (check.asked, check.first) == (2, 2)
+    with pytest.raises(ConfigError, match="fact"):
+        check_selection(rambling, view=store.view(entity="Borealis"))
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_is_at_least_one(rambling: KBLaM, limit: int) -> None:
+    with pytest.raises(ConfigError, match=f"1 or more facts, got {limit}"):
+        check_selection(rambling, limit=limit)

@@ -199,6 +199,17 @@ def test_a_second_attachment_and_a_second_generation_are_refused() -> None:
             pass
 
 
+def test_detaching_again_leaves_a_later_attachment_alone() -> None:
+    model = make_model("llama")
+    adapter = make_adapter(model)
+    first = attach(model, adapter)
+    first.detach()
+    with attached(model, adapter) as second:
+        first.detach()
+        with second.facts(make_facts(3)):
+            assert model(torch.arange(5, 17)[None]).logits.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("family", "settings", "expected"),
     [

@@ -128,14 +128,17 @@ class AttachedDecoder:
                 )
 
     def detach(self) -> PreTrainedModel:
-        """Take the knowledge layers off again; the model is what it was before."""
-        for hook in self._hooks:
-            hook.remove()
-        for module in self.layout.modules.values():
-            LAYERS.pop(module, None)
+        """Take the knowledge layers off again; the model is what it was before.
+
+        Detaching once more does nothing: the model may have other layers by then.
+        """
         if self._hooks:
+            for hook in self._hooks:
+                hook.remove()
+            for module in self.layout.modules.values():
+                LAYERS.pop(module, None)
             self._config._attn_implementation = self._base
-        self._hooks = []
+            self._hooks = []
         return self.model
 
 

@@ -43,24 +43,9 @@ def adapter_from_published(
     Raises:
         AdapterError: A tensor is missing or has another shape than the layout says.
     """
-    for name in ("projector_k", "projector_v"):
-        if f"encoder.{name}.weight" not in tensors or f"encoder.{name}.bias" not in tensors:
-            raise AdapterError(
-                f"Expected the tensors encoder.{name}.weight and encoder.{name}.bias of a "
-                f"published checkpoint, got {sorted(tensors)}."
-            )
     width = num_heads * head_dim
-    blocks, remainder = divmod(tensors["encoder.projector_k.weight"].shape[0], width)
-    if remainder or blocks < len(knowledge_layers):
-        raise AdapterError(
-            f"Expected blocks of {width} rows for {len(knowledge_layers)} knowledge layers in "
-            f"encoder.projector_k, got {tensors['encoder.projector_k.weight'].shape[0]} rows."
-        )
-    own_queries = any(name.startswith("q_proj_new.") for name in tensors)
-    dimension = tensors["encoder.projector_k.weight"].shape[1]
-    hidden = width
-    if own_queries:
-        hidden = _tensor(tensors, f"q_proj_new.{knowledge_layers[0]}.weight").shape[1]
+    blocks, dimension, hidden = _sizes(tensors, knowledge_layers, width)
+    own_queries = _has_own_queries(tensors)
     adapter = KnowledgeAdapter(
         KnowledgeConfig(
             encoder=encoder,
@@ -89,6 +74,42 @@ def adapter_from_published(
             adapter.spare_key.weight.copy_(tensors["encoder.projector_k.weight"][start:])
             adapter.spare_key.bias.copy_(tensors["encoder.projector_k.bias"][start:])
     return adapter
+
+
+def _has_own_queries(tensors: Mapping[str, Tensor]) -> bool:
+    return any(name.startswith("q_proj_new.") for name in tensors)
+
+
+def _sizes(
+    tensors: Mapping[str, Tensor], knowledge_layers: tuple[int, ...], width: int
+) -> tuple[int, int, int]:
+    """Blocks of the projections, encoder dimension and hidden size, once all shapes fit them."""
+    keys = _tensor(tensors, "encoder.projector_k.weight")
+    blocks, remainder = divmod(keys.shape[0], width) if keys.dim() == 2 else (0, 0)
+    if remainder or blocks < len(knowledge_layers):
+        raise AdapterError(
+            f"Expected blocks of {width} rows for {len(knowledge_layers)} knowledge layers in "
+            f"encoder.projector_k.weight, got the shape {tuple(keys.shape)}."
+        )
+    rows, dimension = keys.shape
+    hidden = width
+    shapes: dict[str, tuple[int, ...]] = {
+        "encoder.projector_k.bias": (rows,),
+        "encoder.projector_v.weight": (rows, dimension),
+        "encoder.projector_v.bias": (rows,),
+    }
+    if _has_own_queries(tensors):
+        queries = [f"q_proj_new.{layer}.weight" for layer in knowledge_layers]
+        first = _tensor(tensors, queries[0])
+        hidden = first.shape[1] if first.dim() == 2 else width
+        shapes |= dict.fromkeys(queries, (width, hidden))
+    for name, shape in shapes.items():
+        if (found := tuple(_tensor(tensors, name).shape)) != shape:
+            raise AdapterError(
+                f"Expected the shape {shape} of {name} in a published checkpoint, got {found}. "
+                "Give the heads and knowledge layers that it was trained with."
+            )
+    return blocks, dimension, hidden
 
 
 def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:

@@ -17,6 +17,7 @@ from kblam.decoder import FactInput, FactSession, attach
 from kblam.decoder.interface import LAYERS
 from kblam.decoder.modules import KnowledgeAdapter
 from kblam.encoding import LinearAdapter
+from kblam.errors import AdapterError
 from kblam.published import adapter_from_published
 
 PARITY = Path(__file__).parent.parent / "data" / "parity"
@@ -187,3 +188,24 @@ def test_key_norm_in_encoder_space_equals_knowledge_tokens(
         with torch.no_grad(), decoder.facts(facts, form=form):  # type: ignore[arg-type]
             logits.append(model(**inputs).logits[tensors["attention_mask"].bool()])
     assert (logits[0] - logits[1]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "encoder.projector_k.weight",
+        "encoder.projector_k.bias",
+        "encoder.projector_v.weight",
+        "encoder.projector_v.bias",
+        "q_proj_new.0.weight",
+    ],
+)
+def test_a_tensor_of_another_shape_is_named(golden, name: str) -> None:
+    case = next(case for case in CASES if case["sep_query_head"])
+    tensors = golden[case["name"]]
+    for wrong in (tensors[name][:-1], tensors[name][None], torch.zeros(())):
+        with pytest.raises(AdapterError, match=name.replace(".", r"\.")):
+            _load(case, {**tensors, name: wrong})
+    missing = {key: tensor for key, tensor in tensors.items() if key != name}
+    with pytest.raises(AdapterError, match=name.replace(".", r"\.")):
+        _load(case, missing)

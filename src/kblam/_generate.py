@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
+from kblam._bare_config import bare_generation_config
 from kblam._engine import Engine
 from kblam._finished import AnswerMaker, Timing
 from kblam._form_values import FormValues
@@ -109,6 +110,7 @@ class Generation:
             processors = self._enter(stack, prompts)
             if request.options.seed is not None:
                 stack.enter_context(seeded(request.options.seed, engine.model.device))
+            stack.enter_context(bare_generation_config(engine.model))
             generate: Any = engine.model.generate
             output = generate(
                 input_ids=prompts.input_ids,

@@ -224,3 +224,38 @@ def test_facts_change_what_is_said(rambling: KBLaM) -> None:
     with_facts = rambling.ask("What is it?", GenerationOptions(max_new_tokens=12)).text
     assert with_facts != rambling.detach().ask("What is it?", GenerationOptions(12)).text
     assert rambling.attach(FACTS).ask("What is it?", GenerationOptions(12)).text == with_facts
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2, "bad_words_ids": [[40]]},
+        {"num_return_sequences": 2, "num_beams": 2, "do_sample": True, "max_time": 1e-4},
+        {"return_dict_in_generate": True, "stop_strings": ["a"], "cache_implementation": "static"},
+    ],
+)
+def test_the_options_alone_say_how_to_generate(
+    rambling: KBLaM, monkeypatch: pytest.MonkeyPatch, own: dict[str, object]
+) -> None:
+    options, alone = GenerationOptions(max_new_tokens=8), rambling.with_options().detach()
+    expected = [model.ask("What is it?", options).text for model in (rambling, alone)]
+    config = rambling.base.generation_config
+    for name, value in own.items():
+        monkeypatch.setattr(config, name, value)
+    assert [model.ask("What is it?", options).text for model in (rambling, alone)] == expected
+    assert rambling.base.generation_config is config
+    with pytest.raises(RuntimeError, match="cancelled"):
+        rambling.ask_batch(["What is it?"], options, cancelled=_fails_at_the_second_call())
+    assert rambling.base.generation_config is config
+
+
+def _fails_at_the_second_call():
+    calls = []
+
+    def cancelled() -> bool:
+        calls.append(None)
+        if len(calls) > 1:
+            raise RuntimeError("cancelled")
+        return False
+
+    return cancelled

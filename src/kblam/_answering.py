@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-
-import torch
 
 from kblam._engine import Engine
 from kblam._generate import Generation
 from kblam._knowledge_base import KnowledgeBase, SeenFacts
-from kblam._prompt import pad_prompts, tokenize
+from kblam._prompt import check_lengths, same_room
 from kblam._request import Request
 from kblam._stream import StreamClosed
 from kblam.answer import Answer, Usage
@@ -77,25 +74,46 @@ def answer(
         views: Which of its facts, for each prompt.
 
     Raises:
-        PromptTooLongError: A prompt leaves no room for an answer.
+        ConfigError: The chat template refuses a conversation.
+        PromptTooLongError: A prompt leaves no room for an answer; nothing is generated.
         StreamClosed: Nobody waits for it any more.
     """
     with engine.lock:
         if request.cancelled is not None and request.cancelled():
             raise StreamClosed  # while it waited for the lock
+        request = request.tokenized(engine.tokenizer)
+        check_lengths([len(prompt) for prompt in request.tokens], engine.context)
         if base is None:
-            return Generation(engine, request, None, None).run()
+            return _in_groups(
+                engine,
+                request,
+                [range(len(views))],
+                lambda rows: Generation(engine, request.only(rows), None, None).run(),
+            )
         with base.reading(views) as seen:
-            answers: dict[int, Answer] = {}
-            for rows in _together(engine, seen):
-                part = replace(request, prompts=[request.prompts[row] for row in rows])
-                own = seen.only(rows)
+
+            def informed(rows: Sequence[int]) -> list[Answer]:
+                part, own = request.only(rows), seen.only(rows)
                 if own.is_blind(0):
-                    found = _refuse_unseen(engine, part, own)
-                else:
-                    found = _answer_informed(engine, part, base, own)
-                answers.update(zip(rows, found, strict=True))
-            return [answers[row] for row in range(len(views))]
+                    return _refuse_unseen(engine, part, own)
+                return _answer_informed(engine, part, base, own)
+
+            return _in_groups(engine, request, _together(engine, seen), informed)
+
+
+def _in_groups(
+    engine: Engine,
+    request: Request,
+    groups: Sequence[Sequence[int]],
+    answered: Callable[[Sequence[int]], list[Answer]],
+) -> list[Answer]:
+    """Answer groups of rows one after the other, those of one room at once."""
+    lengths, wanted = [len(p) for p in request.tokens], request.options.max_new_tokens
+    answers: dict[int, Answer] = {}
+    for group in groups:
+        for rows in same_room(group, lengths, wanted, engine.context):
+            answers.update(zip(rows, answered(rows), strict=True))
+    return [answers[row] for row in range(len(lengths))]
 
 
 def _answer_informed(
@@ -111,8 +129,7 @@ def _answer_informed(
     generation = Generation(engine, request, base, seen)
     answers = generation.run()
     if rows := generation.contradicted:
-        alone = replace(request, prompts=[request.prompts[row] for row in rows])
-        replies = Generation(engine, alone, None, None).run()
+        replies = Generation(engine, request.only(rows), None, None).run()
         for row, reply in zip(rows, replies, strict=True):
             answers[row] = _by_base(reply, answers[row])
     return answers
@@ -154,30 +171,22 @@ def _refuse_unseen(engine: Engine, request: Request, seen: SeenFacts) -> list[An
     """Refuse every prompt of a caller who may see no fact: nothing could be cited.
 
     Args:
-        engine: Its tokenizer counts the prompts; nothing is generated.
+        engine: It is named; nothing is generated.
         request: What was asked.
         seen: Their views, all of them empty.
-
-    Raises:
-        PromptTooLongError: A prompt leaves no room for an answer.
     """
-    started = time.perf_counter()
-    tokens = [tokenize(engine.tokenizer, turns, request.tools) for turns in request.prompts]
-    # For its check: what is too long is an error, whatever the caller may see.
-    prompts = pad_prompts(tokens, engine.pad_token, engine.context, torch.device("cpu"))
-    seconds = time.perf_counter() - started
     return [
         Answer(
             text=request.refusal.sentence,
             citations=(),
             refused=True,
             finish_reason="refusal",
-            usage=Usage(length, 0),
+            usage=Usage(len(prompt), 0),
             facts=(),
             kb_fingerprint=seen.fingerprint(row),
             model_name=engine.name,
-            seconds=seconds,
-            time_to_first_token=seconds,
+            seconds=request.tokenizing,
+            time_to_first_token=request.tokenizing,
         )
-        for row, length in enumerate(prompts.lengths)
+        for row, prompt in enumerate(request.tokens)
     ]

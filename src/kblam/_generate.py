@@ -21,7 +21,6 @@ from kblam._prompt import (
     asked_before,
     pad_prompts,
     question_of,
-    tokenize,
 )
 from kblam._request import Request
 from kblam._seeded import seeded
@@ -53,7 +52,7 @@ class Generation:
 
     Args:
         engine: The weights.
-        request: What to generate.
+        request: What to generate, tokenized; all answers have the same room.
         base: The store, or None.
         seen: What each prompt may see of its facts, or None.
 
@@ -90,14 +89,9 @@ class Generation:
         Raises:
             PromptTooLongError: A prompt leaves no room for an answer.
         """
-        started = time.perf_counter()
         engine, request = self._engine, self._request
-        prompts = pad_prompts(
-            [tokenize(engine.tokenizer, turns, request.tools) for turns in request.prompts],
-            engine.pad_token,
-            engine.context,
-            engine.model.device,
-        )
+        started = time.perf_counter() - request.tokenizing
+        prompts = pad_prompts(request.tokens, engine.pad_token, engine.context, engine.model.device)
         length = prompts.input_ids.shape[1]
         watch = GenerationWatch(
             engine.tokenizer,

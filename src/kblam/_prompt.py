@@ -21,8 +21,10 @@ __all__ = [
     "Prompt",
     "as_messages",
     "asked_before",
+    "check_lengths",
     "pad_prompts",
     "question_of",
+    "same_room",
     "tokenize",
 ]
 
@@ -152,6 +154,39 @@ def tokenize(
     return list(tokenizer(text)["input_ids"])
 
 
+def check_lengths(lengths: Sequence[int], context: int) -> None:
+    """Refuse prompts without room for an answer.
+
+    Raises:
+        PromptTooLongError: There is one.
+    """
+    if (longest := max(lengths)) >= context:
+        raise PromptTooLongError(
+            f"Expected a prompt of fewer than {context} tokens, the model's context, got "
+            f"{longest}. Shorten the question or the conversation."
+        )
+
+
+def same_room(
+    rows: Sequence[int], lengths: Sequence[int], wanted: int, context: int
+) -> list[list[int]]:
+    """Rows in groups whose answers have the same room, so that none takes any from another.
+
+    A batch ends where its longest prompt meets the end of the context. Those with room for all the
+    tokens wanted are one group; of the others only prompts of one length have the same.
+
+    Args:
+        rows: In a batch.
+        lengths: Tokens of all prompts of that batch.
+        wanted: Tokens that an answer may have.
+        context: Tokens that the model can read and write.
+    """
+    groups: dict[int, list[int]] = {}
+    for row in rows:
+        groups.setdefault(min(wanted, context - lengths[row]), []).append(row)
+    return list(groups.values())
+
+
 def pad_prompts(
     prompts: Sequence[Sequence[int]], pad_token: int, context: int, device: torch.device
 ) -> PaddedPrompts:
@@ -167,12 +202,8 @@ def pad_prompts(
         PromptTooLongError: A prompt leaves no room for an answer.
     """
     lengths = tuple(len(prompt) for prompt in prompts)
+    check_lengths(lengths, context)
     longest = max(lengths)
-    if longest >= context:
-        raise PromptTooLongError(
-            f"Expected a prompt of fewer than {context} tokens, the model's context, got "
-            f"{longest}. Shorten the question or the conversation."
-        )
     ids = torch.full((len(prompts), longest), pad_token, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):

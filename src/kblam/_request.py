@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from kblam._prompt import Message
+from transformers import PreTrainedTokenizerBase
+
+from kblam._prompt import Message, tokenize
 from kblam.config import GenerationOptions, RefusalConfig
 from kblam.tools import Tool
 
@@ -27,6 +30,8 @@ class Request:
         trace: Keep the fact attention.
         on_text: Called with the text so far, for a single prompt.
         cancelled: Asked after every token.
+        tokens: Those of each prompt, once it is tokenized.
+        tokenizing: Seconds that this took, which are a part of those of an answer.
     """
 
     prompts: Sequence[Sequence[Message]]
@@ -38,3 +43,20 @@ class Request:
     trace: bool = False
     on_text: Callable[[str], None] | None = None
     cancelled: Callable[[], bool] | None = None
+    tokens: Sequence[Sequence[int]] = ()
+    tokenizing: float = 0.0
+
+    def tokenized(self, tokenizer: PreTrainedTokenizerBase) -> Request:
+        """The same with its prompts' tokens.
+
+        Raises:
+            ConfigError: The chat template refuses a conversation.
+        """
+        started = time.perf_counter()
+        tokens = [tokenize(tokenizer, prompt, self.tools) for prompt in self.prompts]
+        return replace(self, tokens=tokens, tokenizing=time.perf_counter() - started)
+
+    def only(self, rows: Sequence[int]) -> Request:
+        """The same for some of its prompts."""
+        prompts = [self.prompts[row] for row in rows]
+        return replace(self, prompts=prompts, tokens=[self.tokens[row] for row in rows])

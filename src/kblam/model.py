@@ -246,6 +246,10 @@ class KBLaM:
     ) -> list[Answer]:
         """Answer prompts together, as one padded batch; arguments and errors as of :meth:`ask`.
 
+        A prompt so long that its answer may meet the end of the context is answered apart, with
+        those of its length: it would take room from the others. One without any room is an error
+        before anything is generated.
+
         ``views`` are the prompts' own, one each, for callers who may see different facts; each
         narrows ``view``. ``cancelled`` is asked when the batch's turn comes, which then ends in
         :class:`StreamClosed`, and after every token; what was written is then the answer.

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from tiny_kblam import FACTS, make_tokenizer
+from tiny_kblam import FACTS, make_tokenizer, save_tiny
 
 from kblam._seeded import seeded
 from kblam._stream import StreamClosed
@@ -224,6 +224,23 @@ def test_facts_change_what_is_said(rambling: KBLaM) -> None:
     with_facts = rambling.ask("What is it?", GenerationOptions(max_new_tokens=12)).text
     assert with_facts != rambling.detach().ask("What is it?", GenerationOptions(12)).text
     assert rambling.attach(FACTS).ask("What is it?", GenerationOptions(12)).text == with_facts
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_long_prompt_takes_no_room_from_others(tmp_path, encoder, beams: int) -> None:
+    folders = save_tiny(tmp_path, encoder, context=64)
+    model = KBLaM.from_pretrained(folders.base, adapter=folders.adapter, encoder=encoder)
+    prompts = ["Who?", "Where is Aurora, and why is it there?", "And who?"]
+    options = GenerationOptions(max_new_tokens=20, num_beams=beams)
+    assert 64 - 20 < model.count_tokens(prompts[1]) < 64
+    for asked in (model, model.with_options().attach(FACTS)):
+        together = asked.ask_batch(prompts, options)
+        alone = [asked.ask(prompt, options) for prompt in prompts]
+        assert [a.text for a in together] == [a.text for a in alone]
+        assert [a.usage for a in together] == [a.usage for a in alone]
+        assert [a.finish_reason for a in together] == ["length"] * 3
+        written = [a.usage.output_tokens for a in together]
+        assert written == [20, 64 - together[1].usage.input_tokens, 20]
 
 
 @pytest.mark.parametrize(

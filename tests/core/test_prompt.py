@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from tiny_kblam import make_tokenizer
 
 from kblam._counting import count_tokens
-from kblam._prompt import as_messages, asked_before, pad_prompts, question_of, tokenize
+from kblam._prompt import (
+    as_messages,
+    asked_before,
+    pad_prompts,
+    question_of,
+    same_room,
+    tokenize,
+)
 from kblam.errors import ConfigError, PromptTooLongError
 
 CPU = torch.device("cpu")
@@ -172,6 +179,12 @@ def test_padding_is_on_the_left(prompts: list[list[int]]) -> None:
         padding = [0] * (longest - len(prompt))
         assert padded.input_ids[row].tolist() == padding + prompt
         assert padded.attention_mask[row].tolist() == padding + [1] * len(prompt)
+
+
+def test_rows_are_answered_together_if_none_takes_room_from_another() -> None:
+    lengths = [3, 90, 10, 95, 80, 90]
+    assert same_room(range(6), lengths, 20, 100) == [[0, 2, 4], [1, 5], [3]]
+    assert same_room([1, 4], lengths, 20, 100) == [[1], [4]]
 
 
 def test_a_prompt_must_leave_room_for_an_answer() -> None:

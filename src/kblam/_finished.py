@@ -180,7 +180,7 @@ class AnswerMaker:
         layers = tuple(sorted(session.attention))
         by_layer = torch.stack([session.attention[layer][0, known] for layer in layers])
         tokens = [self._decode([token]) for token in ids]
-        reading = self._copy.reading[: len(ids)] if self._copy is not None else []
+        reading = self._copy.reading(tuple(ids)) if self._copy is not None else []
         by_token = np.zeros((len(tokens), len(known)), dtype=np.float32)
         for position, weights in enumerate(reading):
             by_token[position] = [weights[k] for k in known]

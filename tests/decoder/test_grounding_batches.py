@@ -110,8 +110,9 @@ def test_a_span_tells_which_text_of_which_fact_it_is(model) -> None:
         assert found == [(0, "entity"), (1, "property"), (0, "value")]
         assert [(span.start, span.end) for span in spans] == [(0, 2), (2, 3), (3, 5)]
         # What is read is told by fact, whichever of its texts it is.
-        assert len(copy.processor.reading[0]) == 2
-        assert copy.processor.reading[1][order.index(0)] == pytest.approx(1.0, abs=1e-3)
+        reading = copy.processor.reading(tuple(written))
+        assert len(reading[0]) == 2
+        assert reading[1][order.index(0)] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_what_is_read_is_told_by_token(model) -> None:
@@ -119,8 +120,19 @@ def test_what_is_read_is_told_by_token(model) -> None:
         copy([[]])
         copy([[60]])
         place = copy.order.index(1)
-        assert copy.processor.reading[1][place] == pytest.approx(1.0, abs=1e-3)
-        assert sum(copy.processor.reading[0]) == pytest.approx(1.0, abs=1e-3)
+        reading = copy.processor.reading((60, 61))
+        assert reading[1][place] == pytest.approx(1.0, abs=1e-3)
+        assert sum(reading[0]) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_is_read_is_told_of_the_beam_that_won(model) -> None:
+    with copying(model, [[(50, 51), (60, 61)]], gate=20.0) as copy:
+        for texts in ([[], []], [[50], [60]], [[60, 61], [50, 51]]):
+            copy(texts)
+        for written, fact in (((50, 51, END), 0), ((60, 61, END), 1)):
+            reading = copy.processor.reading(written)
+            assert len(reading) == 3
+            assert reading[1][copy.order.index(fact)] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_lookup_knows_its_rows_and_its_bounds() -> None:

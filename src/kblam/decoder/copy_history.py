@@ -10,7 +10,7 @@ __all__ = ["CopyHistory"]
 
 
 class CopyHistory:
-    """The states after each text that was written.
+    """The states after each text that was written, and what was read for the token after it.
 
     A text is known by the text before it and its last token, so that what is kept grows with the
     length of the answers, not with its square.
@@ -19,13 +19,33 @@ class CopyHistory:
     def __init__(self) -> None:
         self._places: dict[tuple[int, int], int] = {}
         self._states: dict[int, list[CopyState]] = {}
+        self._readings: dict[int, list[float]] = {}
 
-    def keep(self, prompt: int, text: Iterable[int], states: list[CopyState]) -> None:
-        """Keep the states after a text of a prompt's answers."""
+    def keep(
+        self,
+        prompt: int,
+        text: Iterable[int],
+        states: list[CopyState],
+        reading: list[float] | None = None,
+    ) -> None:
+        """Keep the states after a text of a prompt's answers, and how much facts are read there."""
         place = _start(prompt)
         for token in text:
             place = self._places.setdefault((place, token), len(self._places))
         self._states[place] = states
+        if reading is not None:
+            self._readings[place] = reading
+
+    def readings(self, prompt: int, text: Iterable[int]) -> list[list[float]]:
+        """How much each fact was read for each of a text's tokens, as far as that was kept."""
+        found: list[list[float]] = []
+        place: int | None = _start(prompt)
+        for token in text:
+            if place is None or place not in self._readings:
+                break
+            found.append(self._readings[place])
+            place = self._places.get((place, token))
+        return found
 
     def longest(self, prompt: int, text: Iterable[int]) -> tuple[int, list[CopyState]]:
         """The states after as much of a text as was kept.

@@ -89,7 +89,6 @@ class CopyProcessor(LogitsProcessor):
         self._coverage: Tensor | None = None
         self._steps: dict[tuple[int, tuple[int, ...]], CopyStep] = {}
         self._history = CopyHistory()
-        self.reading: list[list[float]] = []
         self._facts: PointerFacts | None = None
         self._sees = torch.ones(())
 
@@ -130,10 +129,10 @@ class CopyProcessor(LogitsProcessor):
             if opening is not None:
                 step = opened(step, opening, answered[index])
             steps[group, text] = step
-            self._history.keep(group, text, states[index])
+            # Traces are of the first prompt alone.
+            reading = step.reading(self._head.num_parts) if group == 0 else None
+            self._history.keep(group, text, states[index], reading)
             mixed[index] = step.log_probs()
-            if index == 0:
-                self.reading.append(step.reading(self._head.num_parts))
         # A step follows from the one before: older ones are never asked for again.
         self._steps = steps
         return mixed.to(scores.dtype)
@@ -165,6 +164,14 @@ class CopyProcessor(LogitsProcessor):
         """
         states = self._finished(self._texts.row(row, batch), text)
         return likeliest(states).finished
+
+    def reading(self, text: tuple[int, ...]) -> list[list[float]]:
+        """How much each fact was read for each token of the first prompt's answer, (T, k).
+
+        Args:
+            text: The generated tokens; what the processor had no part in is left out at the end.
+        """
+        return self._history.readings(0, text)
 
     def _finished(self, group: int, text: tuple[int, ...]) -> list[CopyState]:
         """The states after a finished text; what ended a row or beam early is in no value."""

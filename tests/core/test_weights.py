@@ -14,6 +14,7 @@ from kblam.weights import (
     resolve_encoder,
 )
 
+WHOLE = ("config.json", "model.safetensors", "tokenizer.json")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -41,6 +42,7 @@ def _cache(hub: Path, name: str, *files: str, missing: tuple[str, ...] = ()) -> 
 
 
 def test_an_explicit_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
     for resolve in (resolve_base_model, resolve_encoder):
         found = resolve(tmp_path)
         assert (found.path, found.gguf_file) == (str(tmp_path), None)
@@ -49,6 +51,7 @@ def test_an_explicit_folder(tmp_path: Path) -> None:
 def test_a_folder_under_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").touch()
     assert resolve_base_model("~/model").path == str(tmp_path / "model")
 
 
@@ -64,19 +67,54 @@ def test_a_folder_comes_before_a_wheel(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path(DEFAULT_BASE).mkdir(parents=True)
+    Path(DEFAULT_BASE, "config.json").touch()
     assert resolve_base_model().path == DEFAULT_BASE
 
 
 def test_the_hubs_cache_comes_before_a_wheel(hub_cache: Path) -> None:
-    snapshot = _cache(hub_cache, DEFAULT_ENCODER, "modules.json")
+    snapshot = _cache(hub_cache, DEFAULT_ENCODER, "modules.json", *WHOLE)
     assert resolve_encoder().path == str(snapshot)
 
 
 def test_a_file_known_to_be_missing_is_no_weights(hub_cache: Path) -> None:
     """The hub's client notes which optional files a model does not have."""
-    snapshot = _cache(hub_cache, "somebody/plain-bert", "config.json", missing=("modules.json",))
+    snapshot = _cache(hub_cache, "somebody/plain-bert", *WHOLE, missing=("modules.json",))
     # An encoder without modules.json: what is cached of it is taken as it is.
     assert resolve_encoder("somebody/plain-bert").path == str(snapshot)
+
+
+INDEX = "model.safetensors.index.json"
+SHARDS = '{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}'
+
+
+@pytest.mark.parametrize("lacks", WHOLE[1:])
+def test_a_cache_without_weights_or_tokenizer_is_passed_over(hub_cache: Path, lacks: str) -> None:
+    """Others look up a model's configuration alone."""
+    files = ("modules.json", *(file for file in WHOLE if file != lacks))
+    for resolve, name in ((resolve_base_model, "some/base"), (resolve_encoder, "some/encoder")):
+        _cache(hub_cache, name, *files)
+        with pytest.raises(WeightsNotFoundError, match="hub and its cache"):
+            resolve(name)
+
+
+def test_weights_in_parts_are_whole_with_all_of_them(hub_cache: Path) -> None:
+    files = ("config.json", "tokenizer.json", INDEX, "model-1.safetensors")
+    snapshot = _cache(hub_cache, "some/base", *files)
+    (snapshot / INDEX).write_text(SHARDS)
+    with pytest.raises(WeightsNotFoundError):
+        resolve_base_model("some/base")
+    (snapshot / "model-2.safetensors").touch()
+    assert resolve_base_model("some/base").path == str(snapshot)
+
+
+@pytest.mark.parametrize("resolve", [resolve_base_model, resolve_encoder])
+def test_a_folder_without_a_model_is_said_to_lack_it(tmp_path: Path, resolve) -> None:
+    with pytest.raises(WeightsNotFoundError, match=r"has no \w+\.json and no \w+\.json") as caught:
+        resolve(tmp_path)
+    assert "GGUF" not in str(caught.value)
+    (tmp_path / "small.gguf").touch()
+    with pytest.raises(WeightsNotFoundError, match=r"GGUF files: small\.gguf"):
+        resolve(tmp_path)
 
 
 @pytest.mark.weights

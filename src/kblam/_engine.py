@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
     GenerationConfig,
     PreTrainedModel,
@@ -18,7 +17,6 @@ from transformers import (
 )
 
 from kblam import adapter as adapters
-from kblam._loading import load_base_model
 from kblam._vocabulary import Vocabulary
 from kblam.decoder import AttachedDecoder, KnowledgeAdapter, attach
 from kblam.decoder.grammar import GrammarTokenizer
@@ -26,15 +24,13 @@ from kblam.decoder.spans import SpanTokens
 from kblam.decoder.speculative import can_take_back
 from kblam.decoder.tap import HiddenTap
 from kblam.encoding import SentenceEncoder, TrainedEncoder, as_embedder
-from kblam.errors import AdapterMismatchError, ConfigError
+from kblam.errors import AdapterMismatchError
 from kblam.knowledge import TextEmbedder
 from kblam.weights import DEFAULT_ENCODER
 
-__all__ = ["Engine", "load_engine", "question_reader"]
+__all__ = ["Engine", "question_reader"]
 
 _SPAN_CACHE = 65_536
-_ENGINES: weakref.WeakValueDictionary[tuple[Any, ...], Engine] = weakref.WeakValueDictionary()
-_ENGINES_LOCK = threading.Lock()
 _LOCKS: weakref.WeakKeyDictionary[PreTrainedModel, threading.RLock] = weakref.WeakKeyDictionary()
 
 
@@ -209,69 +205,3 @@ def question_reader(encoder: TextEmbedder, adapter: KnowledgeAdapter | None) -> 
 def _release(decoder: AttachedDecoder, tap: HiddenTap) -> None:
     decoder.detach()
     tap.remove()
-
-
-def load_engine(
-    base_model: str | Path | PreTrainedModel,
-    *,
-    adapter: str | Path | None,
-    encoder: str | Path | TextEmbedder | None,
-    tokenizer: PreTrainedTokenizerBase | None,
-    device: str | torch.device | None,
-    dtype: torch.dtype | None,
-) -> Engine:
-    """Load weights, or find them in memory.
-
-    Raises:
-        ConfigError: A model was given without its tokenizer, or has knowledge attached.
-        WeightsNotFoundError: No weights under that name.
-        AdapterError: The adapter cannot be used.
-    """
-    base_model = _inside_peft(base_model)
-    loaded = isinstance(base_model, PreTrainedModel)
-    where = torch.device(device) if device is not None else _best_device()
-    kind = dtype if dtype is not None else _best_dtype(where)
-    # An engine keeps what it was given, so that no id is of anything else while it lives.
-    base = id(base_model) if loaded else (str(base_model), str(where), kind)
-    key = (base, str(adapter), _encoder_key(encoder), id(tokenizer))
-    with _ENGINES_LOCK:
-        engine = _ENGINES.get(key)
-        if engine is None:
-            if isinstance(base_model, PreTrainedModel):
-                if tokenizer is None:
-                    raise ConfigError(
-                        "Expected a tokenizer beside a loaded model. Give tokenizer=..."
-                    )
-                name = base_model.name_or_path or type(base_model).__name__
-                engine = Engine(base_model, tokenizer, name, adapter, encoder)
-            else:
-                model, own = load_base_model(base_model, device=where, dtype=kind)
-                engine = Engine(model, tokenizer or own, str(base_model), adapter, encoder)
-            _ENGINES[key] = engine
-        return engine
-
-
-def _inside_peft(base_model: Any) -> Any:
-    """The Transformers model inside a ``PeftModel``: PEFT's layers are in its modules."""
-    inner = getattr(base_model, "get_base_model", None)
-    if inner is None:
-        return base_model
-    if base_model.active_peft_config.is_prompt_learning:
-        raise ConfigError(
-            "Expected a base model or one whose PEFT adapter lives in its layers, got prompt "
-            "learning, which a knowledge adapter cannot be combined with. Use LoRA, say."
-        )
-    return inner()
-
-
-def _encoder_key(encoder: str | Path | TextEmbedder | None) -> Any:
-    return str(encoder) if encoder is None or isinstance(encoder, (str, Path)) else id(encoder)
-
-
-def _best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _best_dtype(device: torch.device) -> torch.dtype:
-    # On a CPU one token at a time is bound by memory but measured faster in float32.
-    return torch.bfloat16 if device.type == "cuda" else torch.float32

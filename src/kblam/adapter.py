@@ -22,6 +22,7 @@ from kblam.errors import AdapterError, AdapterMismatchError
 __all__ = [
     "DEFAULT_ADAPTER",
     "from_pretrained",
+    "identity",
     "resolve_adapter",
     "save_pretrained",
     "start_from",
@@ -107,6 +108,17 @@ def resolve_adapter(name: str | Path) -> Path:
         f"{str(path)!r} for {_CONFIG}, (2) the bundled adapters {bundled}, (3) the Hugging Face "
         "hub. Train one with: kblam train"
     )
+
+
+def identity(name: str | Path) -> tuple[object, ...]:
+    """What tells an adapter from others, and from what was in its folder before.
+
+    Raises:
+        AdapterError: It is not to be found.
+    """
+    folder = resolve_adapter(name).resolve()
+    files = [folder / file for file in (_CONFIG, _WEIGHTS) if (folder / file).is_file()]
+    return (folder, *((file.stat().st_mtime_ns, file.stat().st_size) for file in files))
 
 
 def read_config(directory: Path) -> tuple[KnowledgeConfig, dict[str, Any]]:

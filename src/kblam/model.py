@@ -13,7 +13,8 @@ from typing_extensions import Self
 
 from kblam._answering import answer, narrowed, views_of
 from kblam._counting import count_tokens
-from kblam._engine import Engine, load_engine
+from kblam._engine import Engine
+from kblam._engines import load_engine
 from kblam._knowledge_base import KnowledgeBase
 from kblam._loading import as_dtype
 from kblam._prompt import Prompt, as_messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tiny_kblam import (
     FACTS,
     Folders,
     WordEncoder,
+    answer_after_colons,
     as_if_trained,
     logits_with_facts,
     make_adapter,
@@ -22,6 +24,8 @@ from tiny_kblam import (
 from transformers import LlamaForCausalLM
 
 from kblam import adapter as adapters
+from kblam.config import GenerationOptions
+from kblam.decoder import FactInput
 from kblam.errors import ConfigError
 from kblam.model import KBLaM
 
@@ -105,6 +109,64 @@ def test_a_loaded_model_is_shared_and_given_back(tmp_path: Path, words) -> None:
     assert decoder.config._attn_implementation == "sdpa"
     assert not decoder.lm_head._forward_pre_hooks
     assert load().attach(FACTS).ask("Who?").facts
+
+
+def test_a_loaded_model_is_shared_however_its_parts_are_spelled(
+    tmp_path: Path, words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder, adapter = make_decoder(make_tokenizer()), save_tiny(tmp_path, words).adapter
+    monkeypatch.chdir(tmp_path)
+    one, *others = [
+        KBLaM.from_pretrained(decoder, adapter=path, encoder=words, tokenizer=make_tokenizer())
+        for path in (adapter, f"{adapter}/", "adapter")
+    ]
+    # Calls of its own leave a tokenizer the same.
+    one.tokenizer("Who?", truncation=True, max_length=9)
+    others.append(
+        KBLaM.from_pretrained(decoder, adapter=adapter, encoder=words, tokenizer=make_tokenizer())
+    )
+    assert all(other.tokenizer is one.tokenizer for other in others)
+    for changed in ({"encoder": WordEncoder()}, {"tokenizer": make_tokenizer(size=290)}):
+        given = {"encoder": words, "tokenizer": make_tokenizer(), **changed}
+        with pytest.raises(ConfigError, match=r"one adapter, encoder and tokenizer.*delete"):
+            KBLaM.from_pretrained(decoder, adapter=adapter, **given)
+
+
+def test_a_copy_of_a_model_with_knowledge_is_one_without(tmp_path: Path, words) -> None:
+    tokenizer = make_tokenizer()
+    given = {"adapter": save_tiny(tmp_path, words).adapter, "encoder": words}
+    one = KBLaM.from_pretrained(make_decoder(tokenizer), tokenizer=tokenizer, **given)
+    copied = copy.deepcopy(one.base)
+    ids = torch.arange(5, 17)[None]
+    facts = FactInput(*(torch.from_numpy(words.encode(["Aurora", "budget"])) for _ in "kv"))
+    with torch.no_grad(), one._engine.decoder.facts(facts):
+        # The original's facts are none of the copy's.
+        assert torch.equal(copied(ids).logits, make_decoder(tokenizer)(ids).logits)
+    two = KBLaM.from_pretrained(copied, tokenizer=tokenizer, **given)
+    answers = [model.attach(FACTS).ask("Who?", GenerationOptions(6)) for model in (two, one)]
+    assert two.base is copied
+    assert len({answer.text for answer in answers}) == 1
+    assert all(answer.facts for answer in answers)
+    del two
+    gc.collect()
+    assert copied.config._attn_implementation == "sdpa"
+
+
+def test_a_model_made_in_inference_mode_answers(tmp_path: Path, words) -> None:
+    folders = save_tiny(tmp_path, words, copies="after a colon")
+    question = "What is the office of Project Heron?"
+    with torch.inference_mode():
+        named = KBLaM.from_pretrained(folders.base, adapter=folders.adapter, encoder=words)
+        decoder = make_decoder(make_tokenizer())
+        answer_after_colons(decoder, make_tokenizer())
+        given = KBLaM.from_pretrained(
+            decoder, adapter=folders.adapter, encoder=words, tokenizer=named.tokenizer
+        )
+        inside = [model.attach(FACTS).ask(question).text for model in (named, given)]
+    assert not named.base.lm_head.weight.is_inference()
+    assert given.base.lm_head.weight.is_inference()
+    assert inside == [model.ask(question).text for model in (named, given)]
+    assert inside == ["Ljubljana"] * 2
 
 
 def test_a_loaded_model_needs_its_tokenizer(decoder) -> None:

@@ -74,6 +74,36 @@ def test_an_adapter_trained_again_has_another_fingerprint(
     assert prints[0] == model.adapter_fingerprint != prints[1]
 
 
+class TestSharedWeights:
+    """What one process loads twice is in memory once, unless it is something else by then."""
+
+    def test_an_adapter_trained_again_into_its_folder_is_loaded_again(
+        self, encoder: WordEncoder, tmp_path
+    ) -> None:
+        def load(copies: str) -> KBLaM:
+            pair = save_tiny(tmp_path, encoder, copies=copies)
+            return KBLaM.from_pretrained(pair.base, adapter=pair.adapter, encoder=encoder)
+
+        one, two = load("never"), load("after a colon")
+        assert one.adapter_fingerprint != two.adapter_fingerprint
+        assert two.attach(FACTS).ask(QUESTION).text == "Ljubljana"
+
+    def test_one_path_means_other_folders_elsewhere(
+        self, encoder: WordEncoder, tmp_path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        models = []
+        for copies in ("never", "after a colon"):
+            save_tiny(tmp_path / copies, encoder, copies=copies)
+            monkeypatch.chdir(tmp_path / copies)
+            models += [
+                KBLaM.from_pretrained("base", adapter=path, encoder=encoder)
+                for path in ("adapter", tmp_path / copies / "adapter")
+            ]
+        assert [model.base is models[0].base for model in models] == [True, True, False, False]
+        assert models[2].base is models[3].base
+        assert models[3].attach(FACTS).ask(QUESTION).text == "Ljubljana"
+
+
 class TestNumberFormat:
     @pytest.mark.parametrize("dtype", ["bfloat16", "torch.bfloat16", torch.bfloat16])
     def test_may_be_a_name(self, folders: Folders, dtype) -> None:

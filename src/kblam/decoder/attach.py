@@ -59,10 +59,14 @@ class AttachedDecoder:
         config = model.config.get_text_config(decoder=True)
         base = config._attn_implementation or "eager"
         if base.startswith(PREFIX):
-            raise ConfigError(
-                "Expected a model without knowledge attached, got one that has it. "
-                "Call detach() on it first."
-            )
+            if any(module in LAYERS for module in self.layout.modules.values()):
+                raise ConfigError(
+                    "Expected a model without knowledge attached, got one that has it. It reads "
+                    "with one adapter, encoder and tokenizer at a time: call detach() on the "
+                    "AttachedDecoder, delete the KBLaM objects that use it, or load it once more."
+                )
+            # A copy of a model that has knowledge attached: the name came with it, the layers not.
+            base = base.removeprefix(PREFIX)
         if base not in BASES:
             raise ConfigError(
                 f"Expected a model with the attention implementation 'sdpa' or 'eager', got "

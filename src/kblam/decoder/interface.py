@@ -60,6 +60,10 @@ class LayerState:
         self.hidden: Tensor | None = None
         self._has_read = False
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> LayerState:
+        """What the hooks of a copied model have: they see none of the original's facts."""
+        return LayerState(lambda: None, self.index)
+
     def capture(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Pre-hook: keep the layer's input while there are facts to read."""
         if self.session() is not None:

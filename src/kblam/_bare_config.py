@@ -19,9 +19,9 @@ def bare_generation_config(model: PreTrainedModel) -> Iterator[None]:
     ``generate`` takes from it whatever a call's own config leaves open: penalties for repetition,
     a time limit, several answers for one prompt. Hold the model's lock.
     """
-    own: GenerationConfig | None = model.generation_config
-    tokens = {name: getattr(own, name) for name in _TOKENS} if own is not None else {}
-    model.generation_config = GenerationConfig(**tokens)
+    own = model.generation_config
+    # Models that cannot generate by themselves have none.
+    model.generation_config = GenerationConfig(**{n: getattr(own, n, None) for n in _TOKENS})
     try:
         yield
     finally:

@@ -64,18 +64,18 @@ def _with_options(command: Callable[..., None], config: type[Any]) -> Callable[.
     """Give a command one option per field of a dataclass."""
     helps = _attribute_docs(config)
     types = get_type_hints(config)
-    options = []
-    for field in dataclasses.fields(config):
-        kind, default = types[field.name], field.default
-        if isinstance(default, tuple):
-            # What may be given several times is a list to typer.
-            kind, default = list[str], list(default)
-        option = Annotated[kind, typer.Option(help=helps[field.name])]
-        options.append(
-            inspect.Parameter(
-                field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option
-            )
+    # What may be given several times is a list to typer.
+    several = {f.name: list(f.default) for f in dataclasses.fields(config) if f.default == ()}
+    types |= dict.fromkeys(several, list[str])
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=several.get(field.name, field.default),
+            annotation=Annotated[types[field.name], typer.Option(help=helps[field.name])],
         )
+        for field in dataclasses.fields(config)
+    ]
     parameters = [_PREVIEW, *options]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {option.name: option.annotation for option in parameters}

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,7 +96,7 @@ class TrainingConfig:
     facts: str | None = None
     questions: str | None = None
     own_share: float = 0.3
-    init_from: tuple[str, ...] = ()
+    init_from: Sequence[str] = ()
     only: str | None = None
     seed: int = 0
     num_facts: int = 30_000

@@ -30,6 +30,8 @@ words = st.text("abcdefghij klmno", min_size=1, max_size=30).filter(lambda t: t.
         ("A", "a"),
         ("???", "???"),  # nothing but punctuation: it stays
         ("theatre", "theatre"),
+        ("$48,200 | `a+b` <= c^2 ~", "48200 ab c2"),  # punctuation to SQuAD, if not to Unicode
+        ("\u20ac5", "\u20ac5"),  # another currency is another answer
         ("", ""),
     ],
 )
@@ -48,6 +50,7 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
     [
         ("The Beatles.", ["beatles"], True),
         ("Paris", ["London", "PARIS!"], True),
+        ("$48,200", ["48,200"], True),
         ("It is Paris", ["Paris"], False),
         ("Paris", [], False),
         ("", ["Paris"], False),

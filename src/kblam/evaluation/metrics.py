@@ -8,6 +8,7 @@ case, spaces and typographic quotes, because "the right name stands in the reply
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,9 @@ __all__ = [
 ]
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+# What SQuAD's own script takes for punctuation; Unicode counts $, +, <, =, > and others of it as
+# symbols. Other currencies stay, as they do there.
+_PUNCTUATION = frozenset(string.punctuation)
 
 
 def normalise(text: str) -> str:
@@ -33,9 +37,13 @@ def normalise(text: str) -> str:
     step that would empty it takes away, so that it can still be told from an empty reply.
     """
     folded = fold(text)
-    bare = "".join(c for c in folded if not unicodedata.category(c).startswith("P"))
+    bare = "".join(c for c in folded if not _is_punctuation(c))
     bare = " ".join(bare.split()) or folded
     return " ".join(_ARTICLES.sub(" ", bare).split()) or bare
+
+
+def _is_punctuation(sign: str) -> bool:
+    return sign in _PUNCTUATION or unicodedata.category(sign).startswith("P")
 
 
 def exact_match(reply: str, answers: Iterable[str]) -> bool:

@@ -13,7 +13,7 @@ import re
 from kblam._questions import fold
 from kblam.evaluation.metrics import normalise
 
-__all__ = ["REFUSAL_OPENINGS", "REFUSAL_PHRASES", "is_refusal"]
+__all__ = ["REFUSAL_OPENINGS", "REFUSAL_PHRASES", "REFUSAL_WORDS", "is_refusal"]
 
 # A reply that begins with one of these refuses.
 REFUSAL_OPENINGS: tuple[str, ...] = (
@@ -31,18 +31,22 @@ REFUSAL_OPENINGS: tuple[str, ...] = (
     "it is not known",
     "it is unknown",
     "n/a",
-    "no answer",
-    "no information",
     "none of the facts",
     "not enough information",
-    "sorry",
     "there is no fact",
     "there is no information",
     "there is no mention",
-    "unanswerable",
-    "unfortunately",
-    "unknown",
 )
+# Names begin with these too ("Unknown Pleasures", "Sorry Day"): they refuse where a sign or the end
+# follows, or one of the words given here.
+REFUSAL_WORDS: dict[str, tuple[str, ...]] = {
+    "no answer": ("can", "could", "in", "is", "was"),
+    "no information": ("about", "can", "could", "in", "is", "on", "was"),
+    "sorry": ("but", "i", "that", "the", "there"),
+    "unanswerable": (),
+    "unfortunately": ("i", "it", "no", "that", "the", "there"),
+    "unknown": (),
+}
 # A first sentence that has one of these refuses, whatever its subject ("the fact", "the text").
 REFUSAL_PHRASES: tuple[str, ...] = (
     "cannot be answered",
@@ -69,10 +73,20 @@ REFUSAL_PHRASES: tuple[str, ...] = (
 )
 _CONTRACTIONS = (
     (re.compile(r"\bi'm\b"), "i am"),
+    (re.compile(r"\b(it|there)'s\b"), r"\1 is"),
     (re.compile(r"\bcan't\b"), "cannot"),
     (re.compile(r"n't\b"), " not"),
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
+_QUOTES = "\"' "
+
+
+def _opening(words: str, following: tuple[str, ...]) -> str:
+    after = "".join(rf"|\s{word}\b" for word in following)
+    return rf"{words}(?=$|\s*[,;:.()]|\s-\s{after})"
+
+
+_NAMELIKE = re.compile("|".join(_opening(*listed) for listed in REFUSAL_WORDS.items()))
 
 
 def is_refusal(reply: str, refusal: str | None = None, *, flagged: bool = False) -> bool:
@@ -85,17 +99,19 @@ def is_refusal(reply: str, refusal: str | None = None, *, flagged: bool = False)
 
     Returns:
         True where the model reports it, where the reply starts with the refusal sentence, or where
-        its first sentence is worded as a refusal (`REFUSAL_OPENINGS`, `REFUSAL_PHRASES`).
+        its first sentence is worded as a refusal (`REFUSAL_OPENINGS`, `REFUSAL_WORDS`,
+        `REFUSAL_PHRASES`).
     """
     if flagged:
         return True
     if refusal is not None and normalise(reply).startswith(normalise(refusal)):
         return True
     first = _first_sentence(fold(reply))
-    return first.startswith(REFUSAL_OPENINGS) or any(p in first for p in REFUSAL_PHRASES)
+    opened = first.startswith(REFUSAL_OPENINGS) or _NAMELIKE.match(first) is not None
+    return opened or any(phrase in first for phrase in REFUSAL_PHRASES)
 
 
 def _first_sentence(text: str) -> str:
     for pattern, plain in _CONTRACTIONS:
         text = pattern.sub(plain, text)
-    return _SENTENCE_END.split(text.strip("\"' "), maxsplit=1)[0]
+    return _SENTENCE_END.split(text.strip(_QUOTES), maxsplit=1)[0].strip(_QUOTES)

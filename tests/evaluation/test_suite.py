@@ -118,6 +118,12 @@ def test_a_plan_asks_no_more_questions_than_there_are_facts(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize("sizes", [(6, 45), (6, 45, None), (6, None, 45)])
+def test_as_many_facts_as_there_are_is_all(tmp_path: Path, sizes: tuple[int | None, ...]) -> None:
+    config = suite(tmp_path, sizes=sizes, methods=("rag",), top_k=(1,), preservation_prompts=0)
+    assert [cell.name for cell in plan_suite(config)] == ["rag-top1-6", "rag-top1-all"]
+
+
 def test_an_unfinished_report_can_be_read() -> None:
     settings = {"facts": {"file": "f.jsonl"}, "questions": {"file": "q.jsonl"}}
     empty = {"settings": settings, "questions": [], "attention": [], "preservation": None}

@@ -95,9 +95,8 @@ def plan_suite(config: SuiteConfig) -> list[Cell]:
         ConfigError: The facts or the questions cannot be read.
     """
     num_facts, num_questions = len(load_facts(config.facts)), len(load_questions(config.questions))
-    sizes = [s for s in dict.fromkeys(config.sizes) if s is None or s < num_facts]
-    if not sizes:
-        sizes = [None]
+    asked_for = [None if size == num_facts else size for size in config.sizes]
+    sizes = [s for s in dict.fromkeys(asked_for) if s is None or s < num_facts] or [None]
     cells: list[Cell] = []
     for size in sizes if "kblam" in config.methods else ():
         cells.append(_cell(config, "kblam", size, num_questions))

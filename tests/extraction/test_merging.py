@@ -103,6 +103,24 @@ def test_new_documents_are_merged_with_what_is_known(plain):
     assert [f.entity for f in plain.search(property="employees")] == ["Acme"]
 
 
+@pytest.mark.parametrize("known", [[], FACTS])
+def test_a_text_that_is_read_again_changes_nothing(known):
+    text = "The founder of ACME Corp. is Ann Lee. The founder of Acme Corporation is Ann Lee. Lund."
+    rows = [("ACME Corp.", "founder", "Ann Lee"), ("Acme Corporation", "founder", "Ann Lee")]
+    rows += [("Acme Corporation", "headquarters", "Lund"), ("ACME Corp.", "employees", "Ann Lee")]
+    answer = json.dumps(
+        {"facts": [dict(zip(("entity", "property", "value"), row, strict=True)) for row in rows]}
+    )
+    extractor = FactExtractor(lambda prompt, schema: answer)
+    store = KnowledgeStore.from_source(known)
+    extractor.extract_into(store, text)
+    before, sequence = content(store), store.sequence
+    assert any(len(fact.metadata.get("merged_from", ())) > 1 for fact in store)
+    extractor.extract_into(store, text)
+    assert content(store) == before
+    assert store.sequence == sequence
+
+
 class Shared(KnowledgeStore):
     """A store that another connection writes to whenever its facts have been read."""
 

@@ -115,12 +115,15 @@ def _united(triples: list[Triple]) -> Triple:
     if len(distinct) > 1:
         metadata[_EVIDENCE] = distinct
     if any(_ORIGINALS in triple.metadata for triple in triples):
-        metadata[_ORIGINALS] = [
-            original
-            for triple in triples
-            for original in triple.metadata.get(_ORIGINALS) or [triple.to_dict()]
-        ]
+        originals = (original for triple in triples for original in _originals(triple))
+        # Each once, as facts are: a text that is read again says nothing new.
+        metadata[_ORIGINALS] = [original.to_dict() for original in combine(originals)]
     return Triple(first.entity, first.property, first.value, first.id, metadata)
+
+
+def _originals(triple: Triple) -> list[Triple]:
+    """Return what a fact was before names were merged: itself if none was."""
+    return [as_triple(item) for item in triple.metadata.get(_ORIGINALS, ())] or [triple]
 
 
 def _places(triple: Triple) -> list[dict[str, Any]]:

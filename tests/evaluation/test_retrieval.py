@@ -60,3 +60,8 @@ def test_more_are_asked_for_than_there_are(encoder: SentenceEncoder) -> None:
 
 def test_bm25_answers_a_question_without_a_known_word() -> None:
     assert len(BM25Retriever(TASK.facts).search("zzz qqq", 3)) == 3
+
+
+def test_bm25_finds_nothing_where_no_word_counts() -> None:
+    assert BM25Retriever([Triple("the", "of", "is")]).search("Who is it?", 3) == []
+    assert BM25Retriever([]).search("Who is it?", 3) == []

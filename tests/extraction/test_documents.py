@@ -75,6 +75,13 @@ def test_files_folders_and_texts(tmp_path):
     assert read_documents("C") == [texts[2]]  # the same name in every run
 
 
+def test_a_folder_that_is_called_like_a_text_is_no_text(tmp_path):
+    (tmp_path / "x.md").mkdir()
+    (tmp_path / "x.md" / "a.md").write_text("A", encoding="utf-8")
+    (tmp_path / "empty.txt").mkdir()
+    assert [text.text for text in read_documents(tmp_path)] == ["A"]
+
+
 def test_documents_of_frameworks_bring_their_names_places_and_metadata():
     langchain = LangChainDocument(
         "text", metadata={"source": "a.pdf", "start_index": 7, "team": "red", "when": object()}

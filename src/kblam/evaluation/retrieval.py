@@ -64,6 +64,8 @@ class DenseRetriever:
 class BM25Retriever:
     """BM25 over the facts' words, by the library bm25s (Lucene's variant, English stop words).
 
+    Facts of which no word counts ("the of A is it") are never found.
+
     Args:
         facts: The facts to search.
         text: Which text of a fact is indexed.
@@ -77,7 +79,9 @@ class BM25Retriever:
         self._bm25s: Any = require("bm25s", extra="evaluate")
         self._index = self._bm25s.BM25()
         corpus = self._tokenize([_TEXTS[text](fact) for fact in self._facts])
-        self._index.index(corpus, show_progress=False)
+        self._has_words = any(corpus)  # bm25s fails on a corpus without any
+        if self._has_words:
+            self._index.index(corpus, show_progress=False)
 
     def _tokenize(self, texts: list[str]) -> list[list[str]]:
         tokens: list[list[str]] = self._bm25s.tokenize(
@@ -89,7 +93,7 @@ class BM25Retriever:
         """The `k` facts of highest score, best first; fewer where there are fewer."""
         tokens = self._tokenize([question])
         k = min(k, len(self._facts))
-        if k == 0:
+        if not self._has_words:
             return []
         rows, _ = self._index.retrieve(tokens, k=k, show_progress=False)
         return [self._facts[int(i)] for i in rows[0]]

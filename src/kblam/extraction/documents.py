@@ -111,7 +111,9 @@ def _part(document: Document, start: int, end: int) -> Document:
 
 def _files(path: Path) -> Iterator[Document]:
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _TEXT_FILES)
+        named = (p for p in path.rglob("*") if p.suffix.lower() in _TEXT_FILES)
+        # A folder may be called "notes.md"; what it holds is found without it.
+        found = sorted(p for p in named if p.is_file())
         if not found:
             raise SourceError(
                 f"Expected texts in the folder {str(path)!r}, found no file that ends in one of "

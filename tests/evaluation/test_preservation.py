@@ -12,7 +12,7 @@ import torch
 
 from kblam.answer import Answer
 from kblam.config import GenerationOptions
-from kblam.errors import ConfigError
+from kblam.errors import ConfigError, SourceError
 from kblam.evaluation import PreservationConfig, evaluate_preservation, load_facts, load_prompts
 from kblam.evaluation._forcing import Follower, Recorder
 from kblam.evaluation._generating import generating_with
@@ -212,6 +212,9 @@ def test_the_prompts_that_are_shipped() -> None:
         ("{", "line 1"),
         ('{"kind": "chat"}', "line 1"),
         ('{"kind": "chat", "messages": [{"role": "user"}]}', "line 1"),
+        ('{"kind": "chat", "messages": [{"role": "user", "content": "\\ud800"}]}', "line 1"),
+        pytest.param("[" * 100_000, "line 1.*deeper", id="deep"),
+        pytest.param("1" * 5_000, "line 1", id="5000 digits"),
     ],
 )
 def test_bad_prompts_are_refused(text: str, complaint: str, tmp_path: Path) -> None:
@@ -221,6 +224,17 @@ def test_bad_prompts_are_refused(text: str, complaint: str, tmp_path: Path) -> N
         load_prompts(path)
     with pytest.raises(ConfigError, match="no such file"):
         load_prompts(tmp_path / "none.jsonl")
+
+
+def test_prompts_are_utf_8_with_or_without_a_mark(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    text = '{"kind": "chat", "messages": [{"role": "user", "content": "Grüezi"}]}'
+    path.write_text(text, encoding="utf-8-sig")
+    (prompt,) = load_prompts(path)
+    assert prompt.messages[0]["content"] == "Grüezi"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(SourceError, match=r"prompts\.jsonl to be UTF-8"):
+        load_prompts(path)
 
 
 def test_a_prompt_may_hold_any_end_of_a_line(tmp_path: Path) -> None:

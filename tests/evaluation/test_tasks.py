@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kblam._questions import find_gold
-from kblam.errors import ConfigError, FactError
+from kblam.errors import ConfigError, FactError, SourceError
 from kblam.evaluation import Question, build_task, load_facts, load_questions
 from kblam.evaluation.tasks import sample_questions
 from kblam.knowledge import Triple
@@ -56,12 +56,31 @@ def test_the_same_fact_twice_is_one(tmp_path: Path) -> None:
         ({"question": "Who?", "answers": [""]}, '"answers" in .*line 2'),
         ({"question": "Who?", "answers": [], "entity": 7}, '"entity" in .*line 2'),
         ({"question": "Who?", "answers": [], "property": " "}, '"property" in .*line 2'),
+        ({"question": "Who is \ud800?", "answers": []}, "text in .*line 2.*surrogate"),
+        ({"question": "Who is \0?", "answers": []}, "text in .*line 2.*NUL"),
+        ({"question": "Who?", "answers": ["Ann", "\udfff"]}, "text in .*line 2"),
+        ({"question": "Who?", "answers": [], "entity": "A\0"}, "text in .*line 2"),
+        ({"question": "Who?", "answers": [], "property": "\ud800"}, "text in .*line 2"),
+        pytest.param(
+            '{"question": "Who?", "answers": [' + "1" * 5_000 + "]}",
+            "line 2 is not JSON",
+            id="5000 digits",
+        ),
+        pytest.param("[" * 100_000, "line 2 is not JSON.*deeper", id="deep"),
     ],
 )
 def test_a_bad_question_is_named_by_its_line(tmp_path: Path, row: Any, complaint: str) -> None:
     good = {"question": "Who?", "answers": ["Ann"], "more": "is left alone"}
     with pytest.raises(ConfigError, match=complaint):
         load_questions(jsonl(tmp_path / "q.jsonl", [good, row]))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_questions_that_are_not_utf_8_are_told_to_be(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"question": "Who runs Zürich?", "answers": []}', encoding=encoding)
+    with pytest.raises(SourceError, match=r"q\.jsonl to be UTF-8"):
+        load_questions(path)
 
 
 def test_missing_and_empty_files_and_bad_facts(tmp_path: Path) -> None:
@@ -103,6 +122,58 @@ PERU = [
 )
 def test_gold_facts(asked: Question, gold: list[Triple]) -> None:
     assert find_gold(PERU, [asked]) == [tuple(gold)]
+
+
+HOMES = [
+    Triple(name, "city", "Rome")
+    for name in ("Ann", "Joanna", "Ann Lee", "O\u2019Brien", "Warehouse 4", "東京", "Иван")
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Where does Joanna live?", ["Joanna"]),  # no Ann lives in that name
+        ("Where does ann live?", ["Ann"]),
+        ("Where is Ann's home?", ["Ann"]),
+        ("Where does Ann Lee live?", ["Ann Lee"]),
+        ("Where do Ann Lee and Ann live?", ["Ann", "Ann Lee"]),
+        ("Where does O'Brien live?", ["O\u2019Brien"]),
+        ("Where is Warehouse 47?", []),
+        ("東京はどこですか", ["東京"]),  # no spaces between words
+        ("Где живёт Иванов?", []),
+    ],
+)
+def test_a_name_is_named_by_whole_words(text: str, named: list[str]) -> None:
+    (gold,) = find_gold(HOMES, [question(text, "Rome")])
+    assert [fact.entity for fact in gold] == named
+
+
+AURORA = [
+    Triple("Aurora", "project_lead", "Mirela"),
+    Triple("Aurora", "launchCode", "QX"),
+    Triple(
+        "http://example.org/BlueMoon", "http://example.org/hasCapital", "http://example.org/Rim"
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "gold"),
+    [
+        (question("?", "Mirela", entity="Aurora", property="project lead"), AURORA[:1]),
+        (question("?", "QX", entity="aurora", property="Launch code"), AURORA[1:2]),
+        (question("?", "QX", entity="Aurora", property="launch_code"), AURORA[1:2]),
+        (question("?", "Rim", entity="Blue Moon", property="capital"), AURORA[2:]),
+        (
+            question("?", AURORA[2].value, entity=AURORA[2].entity, property=AURORA[2].property),
+            AURORA[2:],
+        ),
+        (question("What is the capital of Blue Moon?", "Rim", AURORA[2].value), AURORA[2:]),
+    ],
+)
+def test_spellings_of_stores_and_words_are_the_same(asked: Question, gold: list[Triple]) -> None:
+    assert find_gold(AURORA, [asked]) == [tuple(gold)]
 
 
 def test_every_question_of_a_real_set_has_its_gold_fact() -> None:

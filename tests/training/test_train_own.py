@@ -112,6 +112,20 @@ def test_typography_and_a_mark_at_the_beginning_make_no_difference(tmp_path: Pat
     assert find_gold(load_facts(paths[0]), load_questions(paths[1])) == [own.facts]
 
 
+@pytest.mark.parametrize("spelled", ["project_lead", "projectLead"])
+def test_a_property_may_be_spelled_as_stores_do(tmp_path: Path, spelled: str) -> None:
+    row = {"entity": "Aurora", "property": spelled, "value": "Mirela Osei"}
+    rows = [asked("Who leads it?", "Mirela Osei", entity="Aurora", property="project lead")]
+    rows.append(asked("Who leads Aurora?", entity="Aurora", property="project lead"))
+    facts, questions = tmp_path / "facts.jsonl", tmp_path / "questions.jsonl"
+    facts.write_text(json.dumps(row), encoding="utf-8")
+    questions.write_text(json.dumps(rows[0]), encoding="utf-8")
+    assert told(read_own(facts, questions)) == ["The project lead of Aurora is Mirela Osei."]
+    questions.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(ConfigError, match="line 2, as it has no answers"):
+        read_own(facts, questions)
+
+
 def test_each_fact_is_read_once(facts: Path) -> None:
     own = read(facts, asked("Who leads Aurora?", "Mirela Osei"))
     assert [(f.entity, f.property, f.value) for f in own.facts] == [*FACTS[:5], FACTS[6]]

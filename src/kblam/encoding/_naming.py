@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 __all__ = ["LINKS", "WORD", "AskedNames", "folded"]
 
@@ -83,6 +83,15 @@ class AskedNames:
         for other in sorted(others, key=len, reverse=True):
             text = _in_one_piece(other).sub(" ", text)
         return _in_one_piece(name).search(text) is not None
+
+    def within_others(self, names: Collection[str]) -> set[str]:
+        """Those of some folded names that stand there in longer ones of them alone."""
+        found = set()
+        for name in names:
+            longer = {other for other in names if other != name and name in other}
+            if longer and not self.has_beside(name, longer):
+                found.add(name)
+        return found
 
     def words_of(self, name: Iterable[str]) -> set[str]:
         """Those of a name's folded words that stand there."""

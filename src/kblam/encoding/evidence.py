@@ -239,12 +239,8 @@ def _spelled_otherwise(facts: Mapping[int, Triple], names: AskedNames) -> list[i
 def _within_others(facts: Mapping[int, Triple], names: AskedNames) -> list[int]:
     """Of facts whose names stand there, those of a name that stands in longer ones alone."""
     known = {place: folded(fact.entity_text) for place, fact in facts.items()}
-    found = []
-    for place, name in known.items():
-        longer = {other for other in known.values() if other != name and name in other}
-        if longer and not names.has_beside(name, longer):
-            found.append(place)
-    return found
+    within = names.within_others(set(known.values()))
+    return [place for place, name in known.items() if name in within]
 
 
 def _words(fact: Triple | None) -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from kblam._prompt import as_messages
-from kblam._questions import load_facts
+from kblam._questions import load_facts, place
 from kblam.config import GenerationOptions
 from kblam.errors import ConfigError
 from kblam.evaluation._forcing import Follower, Recorder
@@ -29,6 +28,8 @@ from kblam.evaluation.preservation_result import (
 from kblam.evaluation.record_file import RecordFile
 from kblam.evaluation.result import provenance
 from kblam.knowledge import KnowledgeStore, Triple
+from kblam.knowledge._json_lines import json_lines, parse_json
+from kblam.knowledge.triple import is_text
 from kblam.model import KBLaM
 
 __all__ = ["evaluate_preservation", "load_prompts"]
@@ -65,6 +66,7 @@ def evaluate_preservation(
         FactError: A line of the facts is not a fact.
         WeightsNotFoundError: The base model or the encoder cannot be found.
         AdapterError: The adapter cannot be loaded.
+        SourceError: A file cannot be read, or is not UTF-8.
     """
     prompts, (facts, notes) = _some_prompts(config), _some_facts(config)
     file = RecordFile(config.resume, config.for_replies(), PreservationRecord.from_dict)
@@ -95,27 +97,31 @@ def load_prompts(path: Path | None = None) -> list[GeneralPrompt]:
 
     Raises:
         ConfigError: The file is missing or empty, or a line is not a prompt.
+        SourceError: The file cannot be read, or is not UTF-8.
     """
     if path is None:
-        shipped = resources.files("kblam.evaluation").joinpath(_SHIPPED)
-        text, name = shipped.read_text(encoding="utf-8"), _SHIPPED
-    elif path.is_file():
-        text, name = path.read_text(encoding="utf-8"), str(path)
-    else:
+        with resources.as_file(resources.files("kblam.evaluation") / _SHIPPED) as shipped:
+            return load_prompts(shipped)
+    if not path.is_file():
         raise ConfigError(f"Expected a JSONL file of prompts at {path}, but there is no such file.")
-    lines = [(i, line) for i, line in enumerate(text.split("\n")) if line.strip()]
-    if not lines:
-        raise ConfigError(f"Expected prompts in {name}, one a line like {_FORM}, but it is empty.")
-    return [_parse(line, index, f"{name}, line {index + 1}") for index, line in lines]
+    prompts = [
+        _parse(line, number - 1, place(path, number - 1)) for number, line in json_lines(path)
+    ]
+    if not prompts:
+        raise ConfigError(f"Expected prompts in {path}, one a line like {_FORM}, but it is empty.")
+    return prompts
 
 
 def _parse(line: str, index: int, where: str) -> GeneralPrompt:
     try:
-        row = json.loads(line)
-        return GeneralPrompt(index, str(row["kind"]), tuple(as_messages(row["messages"])))
-    except (json.JSONDecodeError, KeyError, TypeError, ConfigError) as error:
+        row = parse_json(line)
+        messages = as_messages(row["messages"])
+        if not all(is_text(message["content"]) for message in messages):
+            raise ValueError("NUL or half a surrogate pair is no text")
+        return GeneralPrompt(index, str(row["kind"]), tuple(messages))
+    except (KeyError, TypeError, ValueError) as error:  # a ConfigError is a ValueError
         raise ConfigError(
-            f"Expected a prompt like {_FORM} in {where}, got {line!r:.200}."
+            f"Expected a prompt like {_FORM} in {where}, got {line!r:.200} ({error})."
         ) from error
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
 from kblam.errors import FactError
 from kblam.knowledge._csv import CsvSource
-from kblam.knowledge._files import PARTS, FileSource, located, reading
+from kblam.knowledge._files import PARTS, FileSource, located
+from kblam.knowledge._json_lines import json_lines, parse_json
 from kblam.knowledge.protocols import TripleSource, VersionedSource
 from kblam.knowledge.triple import Triple
 
@@ -60,12 +60,9 @@ class JsonlSource(FileSource):
             FactError: A line is no fact; the message names file and line.
             SourceError: The file cannot be read, or is not UTF-8.
         """
-        with reading(self.path), self.open() as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                place = f"{self.path}, line {number}"
-                yield located(_parsed(line, place), place)
+        for number, line in json_lines(self.path):
+            place = f"{self.path}, line {number}"
+            yield located(_parsed(line, place), place)
 
 
 class SeveralSources:
@@ -116,10 +113,8 @@ class _Number(float):
 
 def _parsed(line: str, place: str) -> Any:
     try:
-        item = json.loads(line, parse_float=_Number, parse_constant=_no_number)
-    except RecursionError as error:
-        raise FactError(f"{place}: lists within lists, deeper than can be read.") from error
-    except ValueError as error:  # no JSON, or a whole number of thousands of digits
+        item = parse_json(line, parse_float=_Number, parse_constant=_no_number)
+    except ValueError as error:
         raise FactError(f"{place}: expected a JSON object, got {line!r:.100} ({error}).") from error
     if isinstance(item, dict):
         for key in (*PARTS, "id"):

@@ -13,7 +13,7 @@ from kblam.knowledge._literals import literal_text
 from kblam.knowledge._predicates import verb_phrase
 from kblam.knowledge._words import is_iri, property_words, term_words, value_words, verbalise
 
-__all__ = ["Fact", "Triple", "as_triple", "inverse", "is_unicode"]
+__all__ = ["Fact", "Triple", "as_triple", "inverse", "is_text", "is_unicode"]
 
 _PARTS = ("entity", "property", "value")
 
@@ -231,12 +231,17 @@ def _clean(name: str, part: Any) -> str:
     text = part.strip()
     if not text:
         raise FactError(f"The {name} of a fact must not be empty, got {part!r}.")
-    if "\x00" in text or not is_unicode(text):
+    if not is_text(text):
         raise FactError(
             f"The {name} of a fact holds a character that is not text (NUL or half a surrogate "
             f"pair): {text!r:.100}. Remove it first."
         )
     return text
+
+
+def is_text(text: str) -> bool:
+    """Whether a part of a fact can be this: NUL and half a surrogate pair are no text."""
+    return "\x00" not in text and is_unicode(text)
 
 
 def is_unicode(text: str) -> bool:

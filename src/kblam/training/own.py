@@ -39,8 +39,8 @@ def read_own(facts: str | Path, questions: str | Path) -> Own:
 
     The facts that answer a question have its entity and property and one of its answers as
     value, or any value where none is spelled like an answer. Of a question without an entity, the
-    fact's entity must stand in the text. What is to be said is made of the facts: "The project
-    lead of Aurora is Mirela Osei." Questions without answers are to be refused.
+    fact's entity must stand in the text, in whole words. What is to be said is made of the facts:
+    "The project lead of Aurora is Mirela Osei." Questions without answers are to be refused.
 
     Args:
         facts: JSONL of ``{"entity", "property", "value"}``.

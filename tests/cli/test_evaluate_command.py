@@ -38,6 +38,29 @@ def test_settings_reach_the_evaluation(kblam, files, tiny_model, tmp_path: Path)
     assert settings["grounding"] == "off"
 
 
+@pytest.mark.parametrize("task", ["questions", "preservation"])
+def test_a_result_may_go_to_a_new_folder(kblam, files, tiny_model, tmp_path: Path, task) -> None:
+    out = tmp_path / "new" / "out.json"
+    named = files if task == "questions" else files[:2]
+    short = ("--limit", 2, "--max-new-tokens", 1)
+    kblam("evaluate", "--task", task, *named, *tiny_model, *short, "--json", out)
+    assert json.loads(out.read_text("utf-8"))["num_facts"] == 3
+
+
+@pytest.mark.parametrize("task", ["questions", "preservation"])
+def test_nothing_is_asked_where_no_result_can_be_written(
+    kblam, files, tiny_model, tmp_path: Path, task
+) -> None:
+    named = files if task == "questions" else files[:2]
+    answers = tmp_path / "answers.jsonl"
+    arguments = ("evaluate", "--task", task, *named, *tiny_model, "--resume", answers)
+    message = kblam(*arguments, "--json", tmp_path, code=2).stderr
+    assert "Expected to read or write" in message
+    assert not answers.exists()
+    kblam("evaluate", *files[:2], "--questions", "none", "--json", tmp_path / "new.json", code=2)
+    assert not (tmp_path / "new.json").exists()
+
+
 def test_an_unknown_wording_is_refused(kblam, files) -> None:
     message = kblam("evaluate", *files, "--wording", "rude", code=2).stderr
     assert "Expected a wording among" in message

@@ -12,7 +12,7 @@ from rich.text import Text
 from kblam.cli._console import print_json, results
 from kblam.errors import ConfigError
 
-__all__ = ["report", "run_suite"]
+__all__ = ["check_output", "report", "run_suite"]
 
 SUITE_METRICS = (
     "recall_at_1",
@@ -84,6 +84,24 @@ def _size(text: str) -> int | None:
     if not text.isdecimal():
         raise ConfigError(f"Expected --sizes like 100,1000,all, got {text!r} in it.")
     return int(text)
+
+
+def check_output(output: Path | None) -> None:
+    """See that what is to be measured can be written, before hours of work.
+
+    Args:
+        output: As for :func:`report`; folders that it lacks are made.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    if output is None or str(output) == "-":
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not output.exists()
+    output.open("a", encoding="utf-8").close()
+    if is_new:
+        output.unlink()
 
 
 def report(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kblam.cli._evaluation import report, run_suite
+from kblam.cli._evaluation import check_output, report, run_suite
 from kblam.cli._models import AdapterOption, BaseModelOption, DeviceOption, EncoderOption
 from kblam.errors import ConfigError
 
@@ -289,6 +289,7 @@ def _run_questions(
     known: Any = method
     retrieval = RetrievalConfig(top_k=top_k[0])
     config = EvaluationConfig(questions=questions, method=known, retrieval=retrieval, **settings)
+    check_output(output)
     outcome = run(config).to_dict()
     title = f"{method}: {outcome['num_questions']:,} questions, {outcome['num_facts']:,} facts"
     report(outcome, title, METRICS, output)
@@ -297,6 +298,8 @@ def _run_questions(
 def _run_preservation(settings: dict[str, Any], output: Path | None) -> None:
     from kblam.evaluation import PreservationConfig, evaluate_preservation
 
-    outcome = evaluate_preservation(PreservationConfig(**settings)).to_dict()
+    config = PreservationConfig(**settings)
+    check_output(output)
+    outcome = evaluate_preservation(config).to_dict()
     title = f"preservation: {outcome['num_prompts']:,} prompts, {outcome['num_facts']:,} facts"
     report(outcome, title, PRESERVATION_METRICS, output)

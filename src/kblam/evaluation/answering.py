@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from kblam._questions import place
 from kblam.answer import Answer
 from kblam.config import GenerationOptions
+from kblam.errors import PromptTooLongError
 from kblam.evaluation.config import EvaluationConfig, MethodName
 from kblam.evaluation.prompts import DEFAULT_WORDINGS, WORDINGS, messages
 from kblam.evaluation.retrieval import Retriever
@@ -66,6 +68,22 @@ class Method:
         self.config = config
         self.options = GenerationOptions(max_new_tokens=config.max_new_tokens)
 
+    def check_questions(self) -> None:
+        """See that the model can read each question, before hours of work.
+
+        Raises:
+            PromptTooLongError: One leaves no room for a reply; the message names its line.
+        """
+        window = self.model.context_window
+        for question in self.task.questions:
+            tokens = self.model.count_tokens(self.bare(question.text))
+            if tokens >= window:
+                raise PromptTooLongError(
+                    f"Expected a prompt of fewer than {window} tokens, the model's context, got "
+                    f"{tokens} for the question in {place(self.config.questions, question.index)}, "
+                    "facts not counted. Leave that question out."
+                )
+
     def prepare(self) -> None:
         """Do what is done once for all questions: embed, index, attach."""
 
@@ -76,9 +94,13 @@ class Method:
         """What a reader of the figures should know, once prepared."""
         return ()
 
+    def bare(self, question: str) -> Prompt:
+        """What the model is asked at least: the prompt without facts."""
+        return question
+
     def prompt(self, question: str) -> Prompt:
         """What the model is asked for a question, found facts included."""
-        return question
+        return self.bare(question)
 
     def answer(self, question: str) -> Reply:
         """Ask one question, timed from the question to the last token."""
@@ -116,7 +138,15 @@ def _reply(answer: Answer, seconds: float | None = None) -> Reply:
 class Prompted(Method):
     """A method that says everything in the prompt."""
 
+    def bare(self, question: str) -> Prompt:
+        """The prompt of a question without facts."""
+        return self.fill(question, [])
+
     def fill(self, question: str, facts: Sequence[str]) -> list[dict[str, str]]:
         """The prompt of a question with certain facts."""
         wording = WORDINGS[self.config.wording or DEFAULT_WORDINGS[self.name]]
         return messages(wording, question=question, facts=facts, refusal=self.model.refusal)
+
+    def count(self, question: str, facts: Sequence[str]) -> int:
+        """How many tokens the prompt of a question with certain facts has."""
+        return self.model.count_tokens(self.fill(question, facts))

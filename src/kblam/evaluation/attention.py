@@ -96,6 +96,7 @@ def evaluate_attention(
     pairs = [(q, g) for q, g in zip(task.questions, task.gold, strict=True) if g][:num_questions]
     file = RecordFile(config.resume, config.for_replies(), AttentionRecord.from_dict)
     method = KnowledgeTokens((model or load_model(config)).with_options().detach(), task, config)
+    method.check_questions()
     method.prepare()
     try:
         with file:

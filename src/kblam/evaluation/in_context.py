@@ -44,7 +44,7 @@ class InContext(Prompted):
         window = self.config.context_tokens or self.model.context_window
         limit = window - self.config.max_new_tokens
         longest = max((q.text for q in self.task.questions), key=self.model.count_tokens)
-        room = limit - self._count(longest, [])
+        room = limit - self.count(longest, [])
         if room < 0:
             raise ConfigError(
                 f"Expected a context of at least {window - room} tokens for the prompt without "
@@ -52,7 +52,7 @@ class InContext(Prompted):
             )
         chosen = self._first_that_fit(room)
         # Tokens counted line by line are an estimate: the prompt as a whole decides.
-        while chosen and self._count(longest, chosen) > limit:
+        while chosen and self.count(longest, chosen) > limit:
             del chosen[-max(1, len(chosen) // 100) :]
         random.Random(self.config.seed).shuffle(chosen)
         self.statements = chosen
@@ -67,9 +67,6 @@ class InContext(Prompted):
                 break
             chosen.append(statement)
         return chosen
-
-    def _count(self, question: str, facts: Sequence[str]) -> int:
-        return self.model.count_tokens(self.fill(question, facts))
 
     def notes(self) -> tuple[str, ...]:
         """How many facts fit."""

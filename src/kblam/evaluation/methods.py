@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from kblam.evaluation.answering import Method, Prompt, Prompted
@@ -39,20 +40,43 @@ class Base(Prompted):
 
     name: ClassVar[MethodName] = "base"
 
-    def prompt(self, question: str) -> Prompt:
-        """The question."""
-        return self.fill(question, [])
-
 
 class _Retrieved(Prompted):
-    """A method that retrieves facts into the prompt, the best one first."""
+    """A method that retrieves facts into the prompt, the best one first.
+
+    As many of the top k as the window holds beside the reply.
+    """
 
     retriever: Retriever
 
     def prompt(self, question: str) -> Prompt:
         """The question and the facts found for it."""
+        found = self._found(question)
+        return self.fill(question, found[: self._fitting(question, found)])
+
+    def notes(self) -> tuple[str, ...]:
+        """Whether there were facts that did not fit."""
+        texts = [question.text for question in self.task.questions]
+        found = [(text, self._found(text)) for text in texts]
+        cut = sum(self._fitting(text, facts) < len(facts) for text, facts in found)
+        if not cut:
+            return ()
+        return (
+            f"Not all of the top {self.config.retrieval.top_k} facts fit the context with {cut} of "
+            f"{len(texts)} questions: the best of them that fit were pasted.",
+        )
+
+    def _found(self, question: str) -> list[str]:
         found = self.retriever.search(question, self.config.retrieval.top_k)
-        return self.fill(question, [fact.statement for fact in found])
+        return [fact.statement for fact in found]
+
+    def _fitting(self, question: str, facts: Sequence[str]) -> int:
+        """How many of the first facts fit."""
+        limit = self.model.context_window - self.config.max_new_tokens
+        fit = len(facts)
+        while fit and self.count(question, facts[:fit]) > limit:
+            fit -= 1
+        return fit
 
 
 class Rag(_Retrieved):

@@ -51,11 +51,14 @@ def evaluate(
         WeightsNotFoundError: The base model or the encoder cannot be found.
         AdapterError: The adapter cannot be loaded.
         MissingExtraError: `bm25` without its library.
+        PromptTooLongError: A question is longer than the model's context.
+        SourceError: A file cannot be read, or is not UTF-8.
     """
-    task = load_task(config)
+    task, informed = load_task(config), config.method == "kblam"
     file = RecordFile(config.resume, config.for_replies(), QuestionRecord.from_dict)
-    model = (model or load_model(config, informed=config.method == "kblam")).with_options().detach()
+    model = (model or load_model(config, informed=informed)).with_options().detach()
     method = build_method(model, task, config)
+    method.check_questions()
     reset_peak_memory(model.base.device)
     started = time.perf_counter()
     try:
@@ -84,6 +87,7 @@ def load_task(config: EvaluationConfig) -> Task:
     Raises:
         ConfigError: A file cannot be used.
         FactError: A line of the facts is not a fact.
+        SourceError: A file cannot be read, or is not UTF-8.
     """
     return build_task(
         load_facts(config.facts),

@@ -71,11 +71,12 @@ def test_files_of_replies_begin_with_the_settings(words_model: KBLaM, tmp_path: 
     result = evaluate(asking, model=words_model, progress=False)
     assert result.to_dict()["settings"] == asking.to_dict()
     lines = (tmp_path / "a.jsonl").read_text("utf-8").splitlines()
-    assert json.loads(lines[0]) == {"settings": asking.for_replies()}
+    header = asking.for_replies() | {"adapter_fingerprint": words_model.adapter_fingerprint}
+    assert json.loads(lines[0]) == {"settings": header}
     assert list(json.loads(lines[1])) == [
         *("index", "question", "answers", "reply", "refused", "rank", "ranked", "exact_match"),
         *("contains", "value_once", "token_f1", "input_tokens", "output_tokens", "seconds"),
-        "time_to_first_token",
+        *("time_to_first_token", "entity", "property"),
     ]
     # What replies do not depend on may change.
     evaluate(replace(asking, bootstrap=0, device="cpu"), model=words_model, progress=False)

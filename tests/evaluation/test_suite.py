@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,20 @@ def test_a_plan_asks_no_more_questions_than_there_are_facts(tmp_path: Path) -> N
     assert [cell.informed for cell in plan_suite(config)] == sorted(
         (cell.informed for cell in plan_suite(config)), reverse=True
     )
+
+
+def test_a_suite_of_another_adapter_is_not_continued(
+    words_model: KBLaM, make_words_model: Callable[..., KBLaM], tmp_path: Path
+) -> None:
+    other = make_words_model("after a colon")
+    baselines = suite(tmp_path, methods=("base",), preservation_prompts=0, attention_questions=0)
+    run_suite(baselines, model=other, progress=False)  # they depend on no adapter
+    both = replace(baselines, methods=("kblam", "base"), sizes=(6,))
+    run_suite(both, model=words_model, progress=False)
+    with pytest.raises(ConfigError, match="these settings differ: adapter_fingerprint"):
+        run_suite(both, model=other, progress=False)
+    run_suite(baselines, model=other, progress=False)
+    run_suite(both, model=words_model, progress=False)
 
 
 @pytest.mark.parametrize("sizes", [(6, 45), (6, 45, None), (6, None, 45)])

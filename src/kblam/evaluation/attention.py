@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from kblam.model import KBLaM
 
 __all__ = ["AttentionRecord", "evaluate_attention"]
 
-_BY_LAYER = ("layers", "gold", "facts", "first")
+_LISTS = ("answers", "layers", "gold", "facts", "first")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class AttentionRecord:
     Attributes:
         index: The question's line in its file, counted from 0.
         question: The question.
+        answers: Its answers.
+        entity: What it is about, where its file tells.
+        property: What is asked for, where its file tells.
         layers: The knowledge layers; none where the adapter selects no facts.
         gold: By layer, the gold facts' share of the attention.
         facts: By layer, all facts' share of it.
@@ -45,16 +49,19 @@ class AttentionRecord:
 
     index: int
     question: str
+    answers: tuple[str, ...]
+    entity: str | None
+    property: str | None
     layers: tuple[int, ...]
     gold: tuple[float, ...]
     facts: tuple[float, ...]
     first: tuple[bool, ...]
     selected: bool
 
-    @property
-    def asked(self) -> str:
-        """The question."""
-        return self.question
+    @builtins.property  # the field above takes the plain name
+    def asked(self) -> tuple[str, tuple[str, ...], str | None, str | None]:
+        """What the question's line says, which decides on the gold facts."""
+        return self.question, self.answers, self.entity, self.property
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-able values."""
@@ -63,7 +70,7 @@ class AttentionRecord:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AttentionRecord:
         """The record that `to_dict` gave."""
-        lists: dict[str, Any] = {name: tuple(values[name]) for name in _BY_LAYER}
+        lists: dict[str, Any] = {name: tuple(values[name]) for name in _LISTS}
         return cls(**(values | lists))
 
 
@@ -91,11 +98,14 @@ def evaluate_attention(
 
     Raises:
         ConfigError: A file or a setting cannot be used.
+        PromptTooLongError: A question is longer than the model's context.
+        SourceError: A file cannot be read, or is not UTF-8.
     """
     task = load_task(config)
     pairs = [(q, g) for q, g in zip(task.questions, task.gold, strict=True) if g][:num_questions]
     file = RecordFile(config.resume, config.for_replies(), AttentionRecord.from_dict)
     method = KnowledgeTokens((model or load_model(config)).with_options().detach(), task, config)
+    file.expect(adapter_fingerprint=method.model.adapter_fingerprint)
     method.check_questions()
     method.prepare()
     try:
@@ -114,7 +124,7 @@ def _trace_all(
     *,
     progress: bool,
 ) -> None:
-    todo = [(q, gold) for q, gold in pairs if not file.has(q.index, q.text)]
+    todo = [(q, gold) for q, gold in pairs if not file.has(q.index, q.asked)]
     with bar(label, len(pairs), len(todo), show=progress) as advance:
         for question, gold in todo:
             answer = model.ask(question.text, GenerationOptions(max_new_tokens=1), trace=True)
@@ -134,6 +144,9 @@ def _record(question: Question, gold: Sequence[Triple], answer: Answer) -> Atten
     return AttentionRecord(
         index=question.index,
         question=question.text,
+        answers=question.answers,
+        entity=question.entity,
+        property=question.property,
         layers=layers,
         gold=tuple(float(row[right].sum()) for row in weights),
         facts=tuple(float(row.sum()) for row in weights),

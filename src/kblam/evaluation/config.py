@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
+from kblam._questions import file_content
 from kblam.errors import ConfigError
 from kblam.evaluation.prompts import WORDINGS
 
@@ -95,8 +96,15 @@ class RunConfig:
         return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
 
     def for_replies(self) -> dict[str, Any]:
-        """The settings that replies depend on: replies of others must not be mixed with them."""
-        return {n: v for n, v in self.to_dict().items() if n not in self._not_for_replies}
+        """The settings that replies depend on: replies of others must not be mixed with them.
+
+        The file of facts is told by what it holds, as it may be written anew under its name.
+
+        Raises:
+            ConfigError: There is no file of facts.
+        """
+        values = {n: v for n, v in self.to_dict().items() if n not in self._not_for_replies}
+        return values | {"facts": file_content(self.facts, "facts")}
 
     def shared(self, kind: type[RunConfig]) -> dict[str, Any]:
         """The fields that all configurations of a kind have, to make another one of that kind."""

@@ -71,6 +71,7 @@ def evaluate_preservation(
     prompts, (facts, notes) = _some_prompts(config), _some_facts(config)
     file = RecordFile(config.resume, config.for_replies(), PreservationRecord.from_dict)
     base = (model or load_model(config)).with_options().detach()
+    file.expect(adapter_fingerprint=base.adapter_fingerprint)
     started = time.perf_counter()
     with KnowledgeStore.from_source(facts) as store:
         store.encode(base.encoder)

@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TextIO, TypeVar
 
 from kblam.errors import ConfigError
+from kblam.knowledge._files import reading
+from kblam.knowledge._json_lines import parse_json
 
-__all__ = ["Record", "RecordFile", "read_records"]
+__all__ = ["Record", "RecordFile", "differing", "read_records"]
 
 
 class Record(Protocol):
@@ -54,22 +56,34 @@ class RecordFile(Generic[R]):
     ) -> None:
         self.records: dict[int, R] = {}
         self._path = path
-        self._settings = settings
+        self._settings = dict(settings)
+        self._held: dict[str, Any] | None = None
         self._parse = parse
         self._file: TextIO | None = None
         if path is not None and path.is_file() and path.stat().st_size:
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        header, records = read_records(path, self._parse)
-        changed = sorted(k for k in self._settings if header.get(k) != self._settings[k])
+        self._held, records = read_records(path, self._parse)
+        self.expect()
+        self.records = {record.index: record for record in records}
+
+    def expect(self, **settings: Any) -> None:
+        """Take in settings that are known later than the file, such as those of a loaded model.
+
+        Raises:
+            ConfigError: The file holds records of other ones.
+        """
+        self._settings |= settings
+        if self._held is None:
+            return
+        changed = differing(self._held, self._settings)
         if changed:
             raise ConfigError(
-                f"Expected {path} to hold answers of the same evaluation, but these settings "
+                f"Expected {self._path} to hold answers of the same evaluation, but these settings "
                 f"differ: {', '.join(changed)}. Give another file, or the settings it was "
                 "written with."
             )
-        self.records = {record.index: record for record in records}
 
     def __enter__(self) -> RecordFile[R]:
         if self._path is not None:
@@ -119,6 +133,12 @@ class RecordFile(Generic[R]):
             self._file.flush()
 
 
+def differing(held: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """The names of the settings that were others, or none, when something was written."""
+    missing = object()
+    return sorted(k for k, value in settings.items() if held.get(k, missing) != value)
+
+
 def read_records(
     path: Path, parse: Callable[[dict[str, Any]], R]
 ) -> tuple[dict[str, Any], list[R]]:
@@ -133,28 +153,37 @@ def read_records(
 
     Raises:
         ConfigError: There is no such file, or it is none of these.
+        SourceError: The file cannot be read, or is not UTF-8.
     """
     if not path.is_file():
         raise ConfigError(f"Expected records in {path}, but there is no such file.")
-    with path.open(encoding="utf-8") as file:
-        # Line feeds alone end a record: answers may hold the other ends of lines that Unicode has.
-        lines = list(file)
+    with reading(path):
+        written = path.read_bytes()
+        # A killed run may have left its last line unfinished, in the middle of a letter even.
+        text = written[: written.rfind(b"\n") + 1].decode()
+    # Line feeds alone end a record: answers may hold the other ends of lines that Unicode has.
+    first, *lines = text.removesuffix("\n").split("\n")
+    settings = _settings_in(first, path)
     try:
-        settings = json.loads(lines[0])["settings"]
-    except (json.JSONDecodeError, KeyError, TypeError, IndexError) as error:
-        raise ConfigError(
-            f"Expected {path} to begin with the settings of an evaluation, but it does not. "
-            "Give another file to resume from, or a new one."
-        ) from error
-    # A killed run may have left its last line unfinished.
-    whole = [line for line in lines[1:] if line.endswith("\n")]
-    try:
-        return settings, [parse(json.loads(line)) for line in whole]
+        return settings, [parse(parse_json(line)) for line in lines]
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             f"Expected {path} to hold records of this version of kblam, could not read one: "
             f"{error}. Give a new file to resume from."
         ) from error
+
+
+def _settings_in(line: str, path: Path) -> dict[str, Any]:
+    try:
+        settings = parse_json(line)["settings"]
+        if not isinstance(settings, dict):
+            raise TypeError(f"settings of type {type(settings).__name__}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"Expected {path} to begin with the settings of an evaluation, but it does not. "
+            "Give another file to resume from, or a new one."
+        ) from error
+    return settings
 
 
 def _line(values: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import itertools
 from collections.abc import Iterable
@@ -41,6 +42,8 @@ class QuestionRecord:
         output_tokens: Length of the reply.
         seconds: To the end of the reply; None if not timed.
         time_to_first_token: Seconds to the first token; None if not timed.
+        entity: What the question is about, where its file tells.
+        property: What it asks for, where its file tells.
     """
 
     index: int
@@ -58,16 +61,18 @@ class QuestionRecord:
     output_tokens: int
     seconds: float | None
     time_to_first_token: float | None
+    entity: str | None = None
+    property: str | None = None
 
-    @property
+    @builtins.property  # the field above takes the plain name
     def answerable(self) -> bool:
         """Whether the facts answer the question."""
         return bool(self.answers)
 
-    @property
-    def asked(self) -> tuple[str, tuple[str, ...]]:
-        """The question and its answers."""
-        return self.question, self.answers
+    @builtins.property
+    def asked(self) -> tuple[str, tuple[str, ...], str | None, str | None]:
+        """What the question's line says, which decides on the gold facts too."""
+        return self.question, self.answers, self.entity, self.property
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-able values."""
@@ -117,4 +122,6 @@ def score(
         output_tokens=reply.output_tokens,
         seconds=reply.seconds,
         time_to_first_token=reply.time_to_first_token,
+        entity=question.entity,
+        property=question.property,
     )

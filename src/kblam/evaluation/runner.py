@@ -57,6 +57,8 @@ def evaluate(
     task, informed = load_task(config), config.method == "kblam"
     file = RecordFile(config.resume, config.for_replies(), QuestionRecord.from_dict)
     model = (model or load_model(config, informed=informed)).with_options().detach()
+    if informed:
+        file.expect(adapter_fingerprint=model.adapter_fingerprint)
     method = build_method(model, task, config)
     method.check_questions()
     reset_peak_memory(model.base.device)
@@ -103,7 +105,7 @@ def _ask_all(
 ) -> None:
     config, task = method.config, method.task
     timed = len(task.questions) if config.batch_size == 1 else config.timed_questions
-    todo = [i for i, q in enumerate(task.questions) if not file.has(q.index, (q.text, q.answers))]
+    todo = [i for i, q in enumerate(task.questions) if not file.has(q.index, q.asked)]
     if todo:
         method.answer(_WARM_UP)
     alone = [[i] for i in todo if i < timed]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from kblam._questions import file_content
 from kblam.errors import ConfigError, require
 from kblam.evaluation._loading import load_model
 from kblam.evaluation.attention import evaluate_attention
 from kblam.evaluation.config import PreservationConfig
 from kblam.evaluation.plots import draw_suite
 from kblam.evaluation.preservation import evaluate_preservation
+from kblam.evaluation.record_file import differing
 from kblam.evaluation.report import markdown
 from kblam.evaluation.runner import evaluate
 from kblam.evaluation.suite_plan import Cell, SuiteConfig, plan_suite
@@ -22,6 +23,7 @@ from kblam.model import KBLaM
 __all__ = ["run_suite"]
 
 _SETTINGS = "suite.json"
+_ADAPTER = "adapter_fingerprint"
 
 
 def run_suite(
@@ -47,14 +49,16 @@ def run_suite(
         MissingExtraError: `bm25` or the plots lack their library.
         WeightsNotFoundError: The base model or the encoder cannot be found.
         AdapterError: The adapter cannot be loaded.
+        PromptTooLongError: A question is longer than the model's context.
+        SourceError: A file cannot be read, or is not UTF-8.
     """
     # Before hours of work, not after.
     require("matplotlib", extra="plot")
     if "bm25" in config.methods:
         require("bm25s", extra="evaluate")
-    settings = _check_folder(config)
     plan = plan_suite(config)
     models = _Models(config, model)
+    settings = _check_folder(config, models, informed=any(cell.informed for cell in plan))
     outcome: dict[str, Any] = {
         "settings": settings,
         "questions": [],
@@ -115,27 +119,34 @@ class _Models:
         return self._held[1]
 
 
-def _check_folder(config: SuiteConfig) -> dict[str, Any]:
-    """Write what all figures in the folder depend on, or compare with what is there."""
-    values = config.for_replies()
-    for name in ("facts", "questions"):
-        path = Path(values[name])
-        if not path.is_file():
-            raise ConfigError(f"Expected a JSONL file of {name} at {path}, but there is none.")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        values[name] = {"file": path.name, "sha256": digest}
+def _check_folder(config: SuiteConfig, models: _Models, *, informed: bool) -> dict[str, Any]:
+    """Write what all figures in the folder depend on, or compare with what is there.
+
+    The adapter is None while only baselines were measured, which do not depend on it.
+    """
+    values = config.for_replies() | {"questions": file_content(config.questions, "questions")}
     path = config.output / _SETTINGS
+    held = values | {_ADAPTER: None}
     if path.is_file():
         held = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(name for name in values if held.get(name) != values[name])
-        if changed:
-            raise ConfigError(
-                f"Expected {config.output} to hold a part of the same suite, but these settings "
-                f"differ: {', '.join(changed)}. Give another folder, or the settings it was "
-                "begun with."
-            )
+    values[_ADAPTER] = held.get(_ADAPTER)
+    _check_same(config, held, values)  # before a model is loaded, which may take minutes
+    if informed:
+        values[_ADAPTER] = models.get(informed=True).adapter_fingerprint
+        if held[_ADAPTER] is not None:
+            _check_same(config, held, values)
     _write(path, _text(values))
     return values
+
+
+def _check_same(config: SuiteConfig, held: dict[str, Any], values: dict[str, Any]) -> None:
+    changed = differing(held, values)
+    if changed:
+        raise ConfigError(
+            f"Expected {config.output} to hold a part of the same suite, but these settings "
+            f"differ: {', '.join(changed)}. Give another folder, or the settings it was "
+            "begun with."
+        )
 
 
 def _text(values: dict[str, Any]) -> str:

@@ -221,7 +221,7 @@ class FactsAsked:
         """The places of the facts of an entity, or of one property of it."""
         written, words = fold(entity), fold(term_words(entity))
         # What is spelled alike comes first: two vocabularies may have one word for two things.
-        found = self._by_entity.get(written) or self._by_entity.get(words, ())
+        found = self._by_entity.get(written) or self._by_entity.get(words) or []
         return self._of(name, found)
 
     def answering(self, question: Question) -> tuple[int, ...]:

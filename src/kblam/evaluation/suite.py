@@ -133,7 +133,7 @@ def _check_folder(config: SuiteConfig, models: _Models, *, informed: bool) -> di
     _check_same(config, held, values)  # before a model is loaded, which may take minutes
     if informed:
         values[_ADAPTER] = models.get(informed=True).adapter_fingerprint
-        if held[_ADAPTER] is not None:
+        if held.get(_ADAPTER) is not None:
             _check_same(config, held, values)
     _write(path, _text(values))
     return values

@@ -94,11 +94,11 @@ def test_training_goes_on_from_an_adapter_without_such_layers(
     )
     adapter = make(decoder, encoder, 2)
     kept = {name: value.clone() for name, value in adapter.reader.state_dict().items()}
-    adapters.start_from(adapter, before, decoder)
+    adapters.start_from(adapter, [before], decoder)
     for name, value in adapter.reader.state_dict().items():
         assert torch.equal(value, kept[name])
 
 
 def test_an_adapter_with_such_layers_starts_none_without(decoder, encoder, saved: Path) -> None:
     with pytest.raises(AdapterError, match="same shape"):
-        adapters.start_from(make(decoder, encoder, 0), saved, decoder)
+        adapters.start_from(make(decoder, encoder, 0), [saved], decoder)

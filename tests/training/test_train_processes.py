@@ -57,7 +57,7 @@ def test_two_processes_train_one_adapter(tmp_path: Path, sentence_encoder: Path)
     arguments = [
         f"--{name.replace('_', '-')}={value}"
         for name, value in cut.to_dict().items()
-        if value is not None and not isinstance(value, bool)
+        if value not in (None, []) and not isinstance(value, bool)
     ]
     resumed = _launch("-m", "kblam.cli", "train", *arguments)
     assert resumed.returncode == 0, resumed.stderr[-4000:]

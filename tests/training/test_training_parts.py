@@ -162,10 +162,21 @@ class TestThreshold:
         threshold = best_threshold(np.array(probability), np.array(truth), ones)
         assert low <= threshold <= high
 
-    def test_of_thresholds_that_are_equally_good_the_middle_one_is_taken(self) -> None:
+    @pytest.mark.parametrize(
+        ("probability", "nearest"),
+        [
+            ([0.1, 0.2, 0.8, 0.9], 0.5),
+            ([0.1, 0.2, 0.96, 0.97], 0.5),
+            ([0.5, 0.6, 0.9, 0.95], 0.6),
+            ([0.01, 0.02, 0.3, 0.4], 0.3),
+        ],
+    )
+    def test_of_equally_good_thresholds_the_nearest_to_half_the_f1_is_taken(
+        self, probability, nearest
+    ) -> None:
         truth = np.array([False, False, True, True])
-        threshold = best_threshold(np.array([0.1, 0.2, 0.8, 0.9]), truth, np.ones(4))
-        assert threshold == pytest.approx(0.5, abs=0.01)
+        threshold = best_threshold(np.array(probability), truth, np.ones(4))
+        assert threshold == pytest.approx(nearest, abs=0.011)
 
     def test_weights_decide_where_they_overlap(self) -> None:
         probability, truth = np.array([0.3, 0.6]), np.array([True, False])

@@ -27,6 +27,7 @@ from attention_cost import QUESTION, RandomFactVectors, made_up_facts
 import kblam._answering
 import kblam._generate
 import kblam._knowledge_base
+import kblam._request
 import kblam._selected_facts
 import kblam.decoder.grounding
 import kblam.decoder.interface
@@ -41,7 +42,7 @@ _FIRST = GenerationOptions(max_new_tokens=1)
 _Session = kblam.decoder.session.FactSession
 _PARTS: dict[str, tuple[Any, str]] = {
     "store read": (kblam._knowledge_base.KnowledgeBase, "seen_by"),
-    "tokenize": (kblam._generate, "tokenize"),
+    "tokenize": (kblam._request, "tokenize"),
     "embed the question": (kblam._generate.Generation, "_embed_together"),
     "attention of all layers": (kblam.decoder.interface, "_attention_forward"),
     "  selection": (_Session, "select"),

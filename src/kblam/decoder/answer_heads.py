@@ -22,19 +22,23 @@ _COVERAGE_SCALE = 64.0
 class PointerFacts:
     """What a pointer needs of the k facts of B prompts, made once for all tokens.
 
+    All that is asked of a hidden state is one product: of each fact whether it is the one, whether
+    a text of it starts, and which of its P texts that is.
+
     Attributes:
-        keys: Their keys in the space of hidden states, (B, k, D).
-        prior: What is known of them beforehand, the least number for what is no fact, (B, k).
-        parts: Which of their P texts are likely to be copied, (B, k, P), if there are several.
-        verbs: 1 where a fact's property is a verb, else 0, (B, k), if that matters.
+        maps: In the space of hidden states, (B, k + k + k * P, D).
+        bias: What is known beforehand, the least number for what is no fact, (B, k + k + k * P).
         alike: True where two facts state the same property of the same entity, (B, k, k).
     """
 
-    keys: Tensor
-    prior: Tensor
-    parts: Tensor | None
-    verbs: Tensor | None
+    maps: Tensor
+    bias: Tensor
     alike: Tensor
+
+    @property
+    def count(self) -> int:
+        """The facts of each prompt, k."""
+        return self.alike.shape[1]
 
 
 class PointerHead(nn.Module):
@@ -107,15 +111,25 @@ class PointerHead(nn.Module):
     def prepare(self, keys: Tensor, log_prior: Tensor, mask: Tensor, verbs: Tensor) -> PointerFacts:
         """What scoring needs of the facts, whatever the hidden states; as for :meth:`forward`."""
         keys = keys.float()
+        shape = keys.shape[:2]
         prior = self.selection_scale * log_prior
-        parts = keys @ self.part_key.T + self.part_bias if self.num_parts > 1 else None
-        if parts is not None and self.has_verbs:
-            parts = parts + verbs.float().unsqueeze(-1) * self.verb_part_bias
+        gate, gate_bias = self.gate.expand(*shape, -1), self.gate_bias.expand(shape)
+        if self.num_parts > 1:
+            parts = self.part_map.expand(*shape, -1, -1)
+            part_bias = keys @ self.part_key.T + self.part_bias
+        else:
+            # Of a single text it does not matter.
+            parts, part_bias = gate.unsqueeze(2), gate_bias.unsqueeze(2)
+        if self.has_verbs:
+            verb = verbs.float()
+            gate = gate + verb.unsqueeze(-1) * self.verb_gate
+            gate_bias = gate_bias + verb * self.verb_gate_bias
+            parts = parts + verb[..., None, None] * self.verb_part_map
+            part_bias = part_bias + verb.unsqueeze(-1) * self.verb_part_bias
+        prior = prior.masked_fill(~mask, torch.finfo(torch.float32).min)
         return PointerFacts(
-            keys @ self.map,
-            prior.masked_fill(~mask, torch.finfo(torch.float32).min),
-            parts,
-            verbs.float() if self.has_verbs else None,
+            torch.cat([keys @ self.map, gate, parts.flatten(1, 2)], 1),
+            torch.cat([prior, gate_bias, part_bias.flatten(1)], 1),
             # Equal texts have equal vectors; what may not be seen must not matter.
             (keys.unsqueeze(2) == keys.unsqueeze(1)).all(-1)
             & mask.unsqueeze(2)
@@ -123,28 +137,31 @@ class PointerHead(nn.Module):
         )
 
     def score(
-        self, hidden: Tensor, facts: PointerFacts, log_none: Tensor, used: Tensor
+        self, hidden: Tensor, facts: PointerFacts, log_none: Tensor, used: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Score prepared facts; as :meth:`forward`."""
+        """Score prepared facts; as :meth:`forward`.
+
+        Args:
+            hidden: As there.
+            facts: Of :meth:`prepare`.
+            log_none: As there.
+            used: As there, or None where nothing was copied.
+        """
         # Normalised, so that the gate does not depend on the size of a family's last norm.
         hidden = F.rms_norm(hidden.float(), (hidden.shape[-1],))
-        scores = hidden @ facts.keys.transpose(1, 2) + facts.prior[:, None, :]
-        gate = (hidden @ self.gate + self.gate_bias).unsqueeze(-1)
-        if facts.parts is not None:
-            parts = (hidden @ self.part_map.T).unsqueeze(2) + facts.parts.unsqueeze(1)
-            if facts.verbs is not None:
-                verbs = facts.verbs.unsqueeze(1)
-                differs = hidden @ self.verb_gate + self.verb_gate_bias
-                gate = gate + verbs * differs.unsqueeze(-1)
-                part_differs = (hidden @ self.verb_part_map.T).unsqueeze(2)
-                parts = parts + verbs.unsqueeze(-1) * part_differs
+        found = torch.baddbmm(facts.bias.unsqueeze(1), hidden, facts.maps.transpose(1, 2))
+        sizes = [facts.count, facts.count, facts.count * self.num_parts]
+        scores, gate, parts = found.split(sizes, -1)  # type: ignore[no-untyped-call]
+        if used is not None and self.num_parts > 1:
             scores = scores + self.named_bonus * _named_so_far(used, self.num_parts)
-            scores = (scores.unsqueeze(-1) + parts.log_softmax(-1)).flatten(2)
+        parts = parts.unflatten(-1, (facts.count, self.num_parts)).log_softmax(-1)
+        scores = (scores.unsqueeze(-1) + parts).flatten(2)
         weights = scores - scores.logsumexp(-1, keepdim=True)
         # A value is told once: what points at one that was told closes the gate, rather than
         # going over to another fact's. So does a fact in whose sentence words come next.
-        opened = F.logsigmoid(gate).repeat_interleave(weights.shape[-1] // gate.shape[-1], -1)
-        weights = self._without_used(weights, used, facts.alike) + opened
+        if used is not None:
+            weights = self._without_used(weights, used, facts.alike)
+        weights = weights + F.logsigmoid(gate).repeat_interleave(self.num_parts, -1)
         share = weights.logsumexp(-1).clamp_max(0.0)
         about_facts = 1.0 - log_none.float().exp()[:, None]
         return torch.logit(share.exp() * about_facts, eps=1e-6), weights.log_softmax(-1)

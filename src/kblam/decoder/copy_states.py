@@ -93,7 +93,9 @@ class CopyStep:
         for state in self.states:
             if not state.pending:
                 free[state.ended] += state.weight
-        mixed = torch.zeros_like(self.probs)
+        starting = sum(free.values())
+        # A form may forbid the rest of a text: then it is as the model would go on.
+        mixed = self.probs * (free.pop(None, 0.0) * (1.0 - self.gate) + _TRACE)
         for ended, weight in free.items():
             mixed.add_(self.words(ended), alpha=weight * (1.0 - self.gate))
         for state in self.states:
@@ -104,14 +106,12 @@ class CopyStep:
             for tokens, weight in zip(self.texts, self.pointer, strict=True)
             if tokens
         ]
-        if free and begun:
+        if starting and begun:
             first, weights = zip(*begun, strict=True)
             places = torch.tensor(first, device=mixed.device)
-            shares = torch.tensor(weights, device=mixed.device) * (sum(free.values()) * self.gate)
+            shares = torch.tensor(weights, device=mixed.device) * (starting * self.gate)
             mixed.index_add_(0, places, shares)
-        # A form may forbid the rest of a text: then it is as the model would go on.
-        mixed.add_(self.probs, alpha=_TRACE)
-        return mixed.clamp_min(_SMALLEST).log()
+        return mixed.clamp_min_(_SMALLEST).log_()
 
     def reading(self, parts: int) -> list[float]:
         """How much each fact is read for the next token, summed over its P texts and the states.

@@ -106,8 +106,9 @@ class CopyProcessor(LogitsProcessor):
         texts = [tuple(row) for row in input_ids[:, self._prompt_length :].tolist()]
         groups = [self._texts.row(index, batch) for index in range(batch)]
         states = [self._follow(g, text) for g, text in zip(groups, texts, strict=True)]
-        used = self._used(states, batch)
-        gates, pointers, told = self._point(used, batch)
+        if self._facts is None or self._facts.maps.shape[0] != batch:
+            self._facts, self._sees = self._prepared(self._selected, batch)
+        gates, pointers, told = self._point(self._facts, self._used(states, self._facts))
         probs = self._covered(scores.float(), told).softmax(-1)
         self._close(states, texts, told, gates, probs)
         openings = [self._open(group, text) for group, text in zip(groups, texts, strict=True)]
@@ -230,16 +231,19 @@ class CopyProcessor(LogitsProcessor):
             raise RuntimeError("The pointer was asked before the first forward pass.")
         return self._session.selection
 
-    def _used(self, states: list[list[CopyState]], batch: int) -> Tensor:
-        """How often each text was copied, by the likeliest reading of each row, (B, 1, k * P)."""
-        if self._facts is None or self._facts.keys.shape[0] != batch:
-            self._facts, self._sees = self._prepared(self._selected, batch)
-        count = self._facts.keys.shape[1] * self._head.num_parts
-        used = [[[0.0] * count] for _ in states]
-        for index, options in enumerate(states):
-            for span in likeliest(options).spans:
-                used[index][0][self._place(span)] += 1.0
-        return torch.tensor(used, device=self._facts.keys.device)
+    def _used(self, states: list[list[CopyState]], facts: PointerFacts) -> Tensor | None:
+        """How often each text was copied, by the likeliest reading of each row, (B, 1, k * P).
+
+        None where no text was.
+        """
+        spans = [likeliest(options).spans for options in states]
+        if not any(spans):
+            return None
+        used = [[[0.0] * (facts.count * self._head.num_parts)] for _ in spans]
+        for counts, copied in zip(used, spans, strict=True):
+            for span in copied:
+                counts[0][self._place(span)] += 1.0
+        return torch.tensor(used, device=facts.maps.device)
 
     def _close(
         self,
@@ -274,16 +278,20 @@ class CopyProcessor(LogitsProcessor):
         return scores + torch.tensor(told, device=scores.device) @ self._coverage
 
     def _point(
-        self, used: Tensor, batch: int
+        self, facts: PointerFacts, used: Tensor | None
     ) -> tuple[list[float], list[list[float]], list[list[float]]]:
         """For each row the gate, the weights of the texts, (k * P), and what is told, (2)."""
-        if self._facts is None or self._tap.last is None:
+        if self._tap.last is None:
             raise RuntimeError("The pointer was asked before the first forward pass.")
+        batch = facts.maps.shape[0]
         log_none = rows(self._selected.log_none, batch)
-        gate, pointer = self._head.score(self._tap.last[:, None], self._facts, log_none, used)
+        gate, pointer = self._head.score(self._tap.last[:, None], facts, log_none, used)
         # A row that may see no fact at all has nothing to copy.
         gates = torch.sigmoid(gate[:, 0]) * self._sees
-        told = self._head.told(used, rows(self._selected.log_prob, batch))[:, 0]
+        if used is None:
+            told = pointer.new_zeros(batch, 2)
+        else:
+            told = self._head.told(used, rows(self._selected.log_prob, batch))[:, 0]
         # Read at once: each reading waits for the device.
         read = torch.cat([gates[:, None], pointer[:, 0].exp(), told], dim=1).tolist()
         return [row[0] for row in read], [row[1:-2] for row in read], [row[-2:] for row in read]

@@ -67,9 +67,17 @@ class RandomFactVectors(SentenceEncoder):
         return unit
 
 
+def letters(number: int) -> str:
+    """A number as letters: capitals and figures would be taken for a part of a name.
+
+    The question without its name would be another one then, and be embedded by itself.
+    """
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
 def measure(model: KBLaM, number: int, new_tokens: int) -> Timing:
     """Ask once, numbered: the encoder remembers the questions it has embedded."""
-    question = f"{QUESTION} (Question {number}.)"
+    question = f"{QUESTION} ({letters(number)})"
     started = time.perf_counter()
     answer = model.ask(question, GenerationOptions(max_new_tokens=new_tokens))
     total = time.perf_counter() - started

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from attention_cost import QUESTION, RandomFactVectors, Timing, made_up_facts
+from attention_cost import QUESTION, RandomFactVectors, Timing, letters, made_up_facts
 from published_form import PublishedForm
 
 from kblam._questions import Question
@@ -178,7 +178,7 @@ def measure(
         for turn in range(arguments.repeats + 1):
             questions = {"answered": question_about(asked[turn % len(asked)]), "general": QUESTION}
             for kind, question in questions.items():
-                mark = _letters(num_facts + turn)
+                mark = letters(num_facts + turn)
                 rounds[kind].append(
                     {name: way(f"{question} ({mark}, by {name})") for name, way in ways.items()}
                 )
@@ -187,11 +187,6 @@ def measure(
         "num_facts": num_facts,
         **{kind: summary(timings[1:]) for kind, timings in rounds.items()},
     }
-
-
-def _letters(number: int) -> str:
-    """A number as letters: capitals and figures would be taken for a part of a name."""
-    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
 
 
 def summary(rounds: Sequence[dict[str, Timing]]) -> dict[str, Any]:

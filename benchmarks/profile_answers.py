@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attention_cost import QUESTION, RandomFactVectors, made_up_facts
+from attention_cost import QUESTION, RandomFactVectors, letters, made_up_facts
 
 import kblam._answering
 import kblam._generate
@@ -87,10 +87,10 @@ def profile(model: KBLaM, bare: KBLaM, repeats: int, mark: str) -> dict[str, flo
     for turn in range(repeats + 1):
         spent: dict[str, float] = defaultdict(float)
         started = time.perf_counter()
-        bare.ask(f"{QUESTION} ({mark}, {turn}, bare)", _FIRST)
+        bare.ask(f"{QUESTION} ({mark}, {letters(turn)}, bare)", _FIRST)
         between = time.perf_counter()
         with clocked(spent):
-            model.ask(f"{QUESTION} ({mark}, {turn}, with facts)", _FIRST)
+            model.ask(f"{QUESTION} ({mark}, {letters(turn)}, with facts)", _FIRST)
         total = time.perf_counter() - between
         rows.append({"base without facts": between - started, "with facts": total, **spent})
     names = ("base without facts", "with facts", *_PARTS)
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 store.add(made_up_facts(count))
                 store.encode(encoder, batch_size=4096)
                 attached = model.with_options().attach(store)
-                results[f"{count:,}"] = profile(attached, bare, parsed.repeats, str(count))
+                results[f"{count:,}"] = profile(attached, bare, parsed.repeats, letters(count))
     if parsed.store is not None:
         with KnowledgeStore(parsed.store) as store:
             attached = model.with_options().attach(store, exact=parsed.exact)
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             assert base is not None
             base.wait_for_index()
             name = f"{len(store):,} {'exact' if parsed.exact else 'indexed'}"
-            results[name] = profile(attached, bare, parsed.repeats, name)
+            results[name] = profile(attached, bare, parsed.repeats, letters(len(store)))
     width = max(map(len, results))
     print(f"{'ms':<34}" + "".join(f"{name:>{width + 2}}" for name in results))
     for part in next(iter(results.values())):

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from attention_cost import QUESTION
+from attention_cost import QUESTION, letters
 from latency import timed
 from memory import resident
 from torch import Tensor
@@ -127,7 +127,7 @@ def rounds(ways: dict[str, KBLaM], repeats: int, new_tokens: int) -> dict[str, d
     """Ask in turn, and take medians."""
     times = [
         {
-            name: timed(model, f"{QUESTION} (Question {turn} by {name}.)", new_tokens)
+            name: timed(model, f"{QUESTION} ({letters(turn)}, by {name})", new_tokens)
             for name, model in ways.items()
         }
         for turn in range(repeats + 1)
@@ -151,7 +151,7 @@ def changing(model: KBLaM, facts: Sequence[Fact]) -> dict[str, float]:
 
     def first_token(turn: int, kind: str) -> float:
         started = time.perf_counter()
-        model.ask(f"{QUESTION} (Question {turn}, {kind}.)", _FIRST)
+        model.ask(f"{QUESTION} ({letters(turn)}, {kind})", _FIRST)
         return time.perf_counter() - started
 
     for turn, fact in enumerate(facts):

@@ -88,7 +88,8 @@ def _evidence(
     engine: Engine, task: Task, asked: list[str], index: Tensor, _visible: Tensor
 ) -> Evidence:
     facts = [[task.facts[place] for place in row] for row in index.tolist()]
-    return read_evidence(asked, [""] * len(asked), facts, engine.encoder, engine.reader)
+    readers = engine.reader, engine.property_reader
+    return read_evidence(asked, [""] * len(asked), facts, *readers)
 
 
 def recall(task: Task, ranked: Tensor, k: int) -> float:

@@ -165,7 +165,6 @@ def main() -> None:
         adapter = make_head(engine, variant)
         curve = train_selection(
             adapter,
-            engine.encoder,
             train,
             caches[0],
             reader=engine.encoder,

@@ -104,6 +104,13 @@ class Engine:
                     self._reader = question_reader(self.encoder, adapter)
         return self._reader
 
+    @property
+    def property_reader(self) -> TextEmbedder:
+        """What embeds properties to compare with questions: either of the two."""
+        selection = self.decoder.adapter.config.selection if self.decoder is not None else None
+        own = selection is not None and selection.reads_properties
+        return self.reader if own else self.encoder
+
     def _check_encoder(self, name: str, dimension: int) -> None:
         wanted, encoder = name.rsplit("/", 1)[-1], self.encoder
         if encoder.name.rsplit("/", 1)[-1] != wanted or encoder.dimension != dimension:

@@ -188,7 +188,8 @@ class SelectedFacts:
         """
         facts = self._read(index, visible)
         engine = self._engine
-        found = read_evidence(self._asked, self._before, facts, engine.encoder, engine.reader)
+        readers = engine.reader, engine.property_reader
+        found = read_evidence(self._asked, self._before, facts, *readers)
         return found.repeat(self._repeats(index)).to(index.device)
 
     def _repeats(self, index: Tensor) -> int:

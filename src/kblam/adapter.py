@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _BUNDLED = Path(__file__).parent / "bundled"
 _FORMAT = 1
+_READER_LAYER = re.compile(r"^(reader\.layers\.)(\d+)")
 # Numbers that adapters of the first releases lack and that do nothing until they are trained.
 _NEUTRAL = ("match.excess_", "refusal.judged")
 # And those without which an adapter does less.
@@ -277,12 +279,28 @@ def _load(
         )
     # What an adapter from before did not copy or look at, it learns from nothing.
     try:
-        start.load_state_dict({**_of(untrained, _ADDED), **trained.state_dict()})
+        start.load_state_dict({**_of(untrained, _ADDED), **_with_last_layers(trained, start)})
     except RuntimeError as error:
         raise AdapterError(
             f"Expected an adapter of the same shape to start from, {str(name)!r} differs: "
             f"{error}. Train with its settings, or from nothing."
         ) from error
+
+
+def _with_last_layers(
+    trained: KnowledgeAdapter, wanted: KnowledgeAdapter
+) -> dict[str, torch.Tensor]:
+    """A trained adapter's numbers; layers to read with count from the last, as the encoder's do."""
+    more = _reader_layers(wanted) - _reader_layers(trained)
+
+    def name(key: str) -> str:
+        return _READER_LAYER.sub(lambda layer: f"{layer[1]}{int(layer[2]) + more}", key)
+
+    return {name(key): value for key, value in trained.state_dict().items()}
+
+
+def _reader_layers(adapter: KnowledgeAdapter) -> int:
+    return len(adapter.reader.layers) if adapter.reader is not None else 0
 
 
 def _shape(model: PreTrainedModel) -> dict[str, Any]:

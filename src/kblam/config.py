@@ -82,6 +82,8 @@ class SelectionConfig:
             is their entity named in it, and their property asked for.
         reader_layers: Of the encoder's last layers, how many the ranking by words has of its own,
             to read the question without its names.
+        reads_properties: Whether those layers read the facts' properties too, rather than the
+            encoder's own.
     """
 
     layer: int
@@ -90,6 +92,7 @@ class SelectionConfig:
     pools: int = 4
     matching: bool = False
     reader_layers: int = 0
+    reads_properties: bool = False
 
     def __post_init__(self) -> None:
         _require_whole(0, layer=self.layer, reader_layers=self.reader_layers)
@@ -101,6 +104,10 @@ class SelectionConfig:
         _require(
             self.matching or not self.reader_layers,
             "Expected matching where reader_layers are more than 0, as nothing else reads by them.",
+        )
+        _require(
+            self.reader_layers > 0 or not self.reads_properties,
+            "Expected reader_layers above 0 where reads_properties is true, got 0.",
         )
 
 

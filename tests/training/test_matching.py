@@ -50,11 +50,12 @@ def taught(
 ) -> tuple[MatchHead, list[dict[str, float]]]:
     """A judgement after a few steps, and its learning curve."""
     match = untrained(engine, encoder)
-    return match, train_matching(match, pairs, steps=500, learning_rate=4e-3, seed=0)
+    return match, train_matching(match, pairs, steps=1000, learning_rate=4e-3, seed=0)
 
 
-def drawn(pairs: MatchingPairs) -> tuple[torch.Tensor, ...]:
-    return pairs.draw(40, np.random.default_rng(0))
+def drawn(pairs: MatchingPairs) -> list[torch.Tensor]:
+    groups = pairs.draw(3, np.random.default_rng(0))
+    return [part for group in groups for part in vars(group).values()]
 
 
 def untrained(engine: Engine, encoder: CachedEmbedder) -> MatchHead:
@@ -128,16 +129,40 @@ class TestAskings:
 
 
 class TestMatching:
-    def test_the_first_property_drawn_is_the_one_asked_for(
+    def test_the_property_drawn_at_its_place_is_the_one_asked_for(
         self, pairs: MatchingPairs, encoder: CachedEmbedder
     ) -> None:
-        questions, properties, verbs, values = pairs.draw(400, np.random.default_rng(0))
-        assert questions.shape == (400, encoder.dimension)
-        assert properties.shape == values.shape == (*verbs.shape, encoder.dimension)
-        assert 0.05 < verbs.float().mean() < 0.4
-        nearness = (questions[:, None] @ properties.mT)[:, 0]
+        groups = pairs.draw(12, np.random.default_rng(0))
+        assert len(groups) == 12
+        nearer = []
+        for group in groups:
+            count = len(group.questions)
+            assert 20 <= count <= 64
+            assert group.questions.shape == group.properties.shape == group.values.shape
+            assert group.questions.shape == (count, encoder.dimension)
+            assert group.right.diagonal().all()
+            assert not (group.right & group.wrong).any()
+            nearness = group.questions @ group.properties.T
+            others = (nearness * group.wrong).sum(1) / group.wrong.sum(1)
+            nearer += (nearness.diagonal() > others).tolist()
+        assert 0.05 < torch.cat([group.verbs for group in groups]).float().mean() < 0.4
         # Most ways of asking avoid the property's own words: to the encoder alone some are far off.
-        assert (nearness[:, 0] > nearness[:, 1:].mean(1)).float().mean() > 0.85
+        assert np.mean(nearer) > 0.85
+
+    def test_relations_most_like_each_other_are_told_apart_together(
+        self, pairs: MatchingPairs
+    ) -> None:
+        def nearest(properties: torch.Tensor) -> torch.Tensor:
+            nearness = properties @ properties.T
+            return nearness.fill_diagonal_(-1.0).max(1).values.mean()
+
+        groups = [one for one in pairs.draw(200, np.random.default_rng(0)) if len(one.verbs) == 64]
+        assert len(groups) > 5
+        together = torch.stack([nearest(group.properties) for group in groups]).mean()
+        all_of_them = torch.cat([group.properties for group in groups])
+        order = torch.randperm(len(all_of_them), generator=torch.Generator().manual_seed(0))
+        by_chance = torch.stack([nearest(part) for part in all_of_them[order].split(64)]).mean()
+        assert together > by_chance + 0.05
 
     def test_a_mother_is_no_father_after_a_few_steps(
         self, encoder: CachedEmbedder, match: MatchHead, taught
@@ -180,7 +205,7 @@ class TestMatching:
 
         def loss(seed: int) -> float:
             torch.manual_seed(0)
-            return matching_loss(match, pairs, 32, np.random.default_rng(seed)).item()
+            return matching_loss(match, pairs, 2, np.random.default_rng(seed)).item()
 
         assert loss(1) == loss(1)
         assert loss(1) != loss(2)

@@ -93,14 +93,13 @@ class TestRetrieval:
         def loss() -> float:
             with torch.no_grad():
                 rng = np.random.default_rng(0)
-                words = engine.encoder
-                found = retrieval_loss(adapter, words, words, corpus, hidden, questions, rng)
+                found = retrieval_loss(adapter, engine.encoder, corpus, hidden, questions, rng)
                 return float(found[0])
 
         before = loss()
         words = engine.encoder
         curve = train_selection(
-            adapter, words, corpus, hidden, reader=words, steps=12, learning_rate=0.01, seed=0
+            adapter, corpus, hidden, reader=words, steps=12, learning_rate=0.01, seed=0
         )
         assert loss() < 0.7 * before
         assert [row["step"] for row in curve] == list(range(12))
@@ -112,7 +111,7 @@ class TestRetrieval:
     ) -> None:
         words = engine.encoder
         curve = train_selection(
-            adapter, words, corpus, hidden, reader=words, steps=steps, learning_rate=0.01, seed=0
+            adapter, corpus, hidden, reader=words, steps=steps, learning_rate=0.01, seed=0
         )
         assert len(curve) == steps
 

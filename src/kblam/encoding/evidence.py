@@ -46,8 +46,8 @@ class Evidence:
             in one piece, and both for the question before it; from 0 to 1, (B, k, NUM_NAMED).
         excess: Share of the name in the question that the entity has not, and the same for the
             question before it; from 0 to 1, (B, k, NUM_EXCESS).
-        question: The question without the names, embedded, (B, E).
-        properties: The facts' properties, embedded, (B, k, E).
+        question: The question without the names, read, (B, E).
+        properties: The facts' properties, read, (B, k, E).
         verbs: True where the property is a verb, (B, k).
     """
 
@@ -147,8 +147,8 @@ def read_evidence(
     questions: Sequence[str],
     before: Sequence[str],
     facts: Sequence[Sequence[Triple | None]],
-    encoder: TextEmbedder,
     reader: TextEmbedder,
+    property_reader: TextEmbedder,
 ) -> Evidence:
     """Read what the words of questions say about facts.
 
@@ -156,8 +156,9 @@ def read_evidence(
         questions: B questions.
         before: What was asked before each, or an empty text.
         facts: Per question, k facts; None where there is none.
-        encoder: Embeds properties; it should cache, as they come again and again.
         reader: Embeds the questions without their names: the encoder, or with trained layers.
+        property_reader: Embeds properties: either of them, as the adapter was trained. It should
+            cache, as they come again and again.
     """
     width = max(map(len, facts))
     named = np.zeros((len(questions), width, NUM_NAMED), dtype=np.float32)
@@ -179,7 +180,7 @@ def read_evidence(
         bare.append(without_names(question, _mentioned(candidates, named[row])))
         texts = [fact.property_text if fact is not None else "" for fact in candidates]
         properties += texts + [""] * (width - len(texts))
-    asked_for, told_of = reader.encode(bare), encoder.encode(properties)
+    asked_for, told_of = reader.encode(bare), property_reader.encode(properties)
     return Evidence(
         torch.from_numpy(named),
         torch.from_numpy(excess),

@@ -1,9 +1,9 @@
-"""The judgement's own reading of questions: copies of an encoder's last layers, trained.
+"""The judgement's own reading of texts: copies of an encoder's last layers, trained.
 
 A frozen encoder puts "Against whom does it fight most bitterly?" far from "archnemesis", and what
 its pooled vector does not hold no judgement can find in it. So the question without its names may
-be read by layers of the adapter's own above the encoder's first ones, which stay as they are, as
-do the vectors of facts and properties: stores know nothing of it.
+be read by layers of the adapter's own above the encoder's first ones, which stay as they are, and
+so may properties. Stores know nothing of it: the vectors of facts are the encoder's.
 """
 
 from __future__ import annotations

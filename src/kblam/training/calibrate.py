@@ -240,7 +240,7 @@ def _facts(
         encoder_query=corpus.asked[rows].to(device),
         context_query=corpus.context[rows].to(device),
         prompt_mask=batch.prompt_mask,
-        evidence=corpus_evidence(engine.encoder, reader, corpus, corpus.texts(rows), keep),
+        evidence=corpus_evidence(reader, corpus, corpus.texts(rows), keep),
     )
 
 

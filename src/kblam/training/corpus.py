@@ -109,7 +109,6 @@ class Singly:
 
 
 def corpus_evidence(
-    encoder: TextEmbedder,
     reader: TextEmbedder,
     corpus: Corpus,
     texts: Sequence[tuple[str, str]],
@@ -118,8 +117,7 @@ def corpus_evidence(
     """What the words of prompts say about facts of the corpus, as a session asks for it.
 
     Args:
-        encoder: Embeds properties; it should cache.
-        reader: Embeds questions without their names.
+        reader: Embeds questions without their names, and properties; it should cache.
         corpus: The facts.
         texts: Of each of B prompts, what is asked and what was asked before.
         offered: Indices of the facts that the prompts were given, (B, K).
@@ -135,7 +133,7 @@ def corpus_evidence(
             for row, shown in zip(chosen.tolist(), visible.tolist(), strict=True)
         ]
         asked, before = zip(*texts, strict=True)
-        return read_evidence(asked, before, facts, encoder, reader).to(places.device)
+        return read_evidence(asked, before, facts, reader, reader).to(places.device)
 
     return evidence
 

@@ -219,7 +219,6 @@ def _first_stage(
     hidden = cache_hidden(engine, examples, selection.layer, path, base=base)
     for row in train_selection(
         trainer.decoder.adapter,
-        engine.encoder,
         corpus,
         hidden,
         reader=trainer.reader,

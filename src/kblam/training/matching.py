@@ -19,16 +19,17 @@ from tqdm import tqdm
 
 from kblam.decoder.selection_heads import MatchHead
 from kblam.encoding.evidence import NUM_EXCESS, NUM_NAMED, Evidence
-from kblam.training.pairs import MatchingPairs
+from kblam.training.pairs import Group, MatchingPairs
 
 __all__ = ["matching_loss", "train_matching"]
 
-# Questions a step.
-_BATCH = 256
+# Groups of questions a step.
+_GROUPS = 4
 # Of the encoder's layers, as a share of the judgement's own, which starts from nothing.
 _READER_RATE = 0.3
-# Right answers are few: they count for three.
+# Of a right answer, and of all wrong ones together.
 _RIGHT_WEIGHT = 3.0
+_WRONG_WEIGHT = 34.0
 _RANKING_WEIGHT = 0.5
 _PARTLY_NAMED = 0.1
 _SIMILARITY = (0.5, 0.97)
@@ -38,7 +39,7 @@ _STRANGE_SIMILARITY = (0.2, 0.9)
 
 
 def matching_loss(
-    match: MatchHead, pairs: MatchingPairs, count: int, rng: np.random.Generator
+    match: MatchHead, pairs: MatchingPairs, groups: int, rng: np.random.Generator
 ) -> Tensor:
     """Cross-entropy of whether each fact is asked for, and of which one is.
 
@@ -49,23 +50,40 @@ def matching_loss(
     Args:
         match: In training.
         pairs: Drawn from.
-        count: Questions.
+        groups: Of questions that are told apart together.
         rng: Source of randomness.
     """
     device = match.inner.device
-    questions, *facts = (part.to(device) for part in pairs.draw(count, rng))
-    strangers = [0] * _STRANGERS
-    properties, verbs, values = (torch.cat([part, part[:, strangers]], 1) for part in facts)
-    words = _names(count, facts[0].shape[1], rng)
+    drawn = [group.to(device) for group in pairs.draw(groups, rng)]
+    return torch.stack([_group_loss(match, group, rng) for group in drawn]).mean()
+
+
+def _group_loss(match: MatchHead, group: Group, rng: np.random.Generator) -> Tensor:
+    count = len(group.questions)
+    device = group.properties.device
+
+    def beside(facts: Tensor) -> Tensor:
+        """All facts for each question, and its own once more for every stranger."""
+        own = facts[:, None].expand(count, _STRANGERS, *facts.shape[1:])
+        return torch.cat([facts.expand(count, *facts.shape), own], 1)
+
+    words = _names(count, count, rng)
     named, excess, similarity = (torch.from_numpy(part).to(device) for part in words)
-    scores = match(Evidence(named, excess, questions, properties, verbs), similarity, values)
-    right = torch.zeros_like(scores)
-    right[:, 0] = 1.0
-    each = F.binary_cross_entropy_with_logits(
-        scores, right, weight=1.0 + (_RIGHT_WEIGHT - 1.0) * right
+    evidence = Evidence(
+        named, excess, group.questions, beside(group.properties), beside(group.verbs)
     )
-    first = torch.zeros(count, dtype=torch.long, device=device)
-    return each + _RANKING_WEIGHT * F.cross_entropy(scores, first)
+    scores = match(evidence, similarity, beside(group.values))
+    right = F.pad(group.right, (0, _STRANGERS))
+    wrong = F.pad(group.wrong, (0, _STRANGERS), value=True)
+    each = F.binary_cross_entropy_with_logits(scores, right.float(), reduction="none")
+    # As much for all wrong ones of a question, however many there are.
+    weight = _RIGHT_WEIGHT * right + _WRONG_WEIGHT * wrong / wrong.sum(1, keepdim=True)
+    own = torch.arange(count, device=device)
+    first = scores.masked_fill(~wrong, -torch.inf).index_put((own, own), scores[own, own])
+    ranking = F.cross_entropy(first, own)
+    return (each * weight).sum(1).mean() / (
+        _RIGHT_WEIGHT + _WRONG_WEIGHT
+    ) + _RANKING_WEIGHT * ranking
 
 
 def _names(
@@ -122,7 +140,7 @@ def train_matching(
     curve = []
     bar = tqdm(range(steps), desc="matching", unit="step")
     for step in bar:
-        loss = matching_loss(match, pairs, _BATCH, np.random.default_rng((seed, 5, step)))
+        loss = matching_loss(match, pairs, _GROUPS, np.random.default_rng((seed, 5, step)))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -22,12 +23,12 @@ from kblam.training.corpus import cached_embeddings, embed, encoder_identity
 from kblam.training.data import Asking, generate_askings, is_verb
 from kblam.training.reading import Read, by_layers, by_vectors
 
-__all__ = ["MatchingPairs", "build_pairs"]
+__all__ = ["Group", "MatchingPairs", "build_pairs"]
 
-_CANDIDATES = 32
-# Of the wrong ones, those drawn from the few most like the right one.
-_HARD = 6
-_NEAREST = 12
+# Relations that are told apart together: a few by chance, each with some of those most like it.
+_GROUP = 64
+_CLUSTER = 8
+_NEAREST = 16
 _USUAL = 0.7
 # Verbs that leave open what they tell, and how often one stands for any other property.
 _VAGUE = (
@@ -37,16 +38,41 @@ _VAGUE = (
 _VAGUE_SHARE = 0.1
 
 
+@dataclass(frozen=True)
+class Group:
+    """N questions, each for another relation of one kind of entity, and a fact of each relation.
+
+    Attributes:
+        questions: Without names, read, (N, E).
+        properties: Of the facts, read, (N, E).
+        verbs: Which of them are verbs, (N,).
+        values: Of the facts, embedded, (N, E).
+        right: Which facts each question asks for, (N, N); the one at its own place, at least.
+        wrong: Which facts tell nothing of it, (N, N); some are neither.
+    """
+
+    questions: Tensor
+    properties: Tensor
+    verbs: Tensor
+    values: Tensor
+    right: Tensor
+    wrong: Tensor
+
+    def to(self, device: torch.device) -> Group:
+        """The same on a device."""
+        return Group(**{name: part.to(device) for name, part in vars(self).items()})
+
+
 class MatchingPairs:
     """Questions without names, and the properties that their entities may have.
 
     Args:
-        askings: N questions, the relations they ask for, and those that tell of it.
+        askings: N questions, the relations they ask for, and those that tell nothing of it.
         questions: What is read of them, a text each.
-        read: Embeds such texts, (B, E).
+        read: Reads questions and properties, B texts, (B, E).
         trained: Layers of the encoder that it reads with and that are trained, if there are such.
         names: Of P stored properties, the relation and the text; those of no relation are vague.
-        properties: Embedded, (P, E).
+        usual: Of the first property of each relation, embedded, (R, E), by the relation.
         told: Of V values, the relation.
         values: Embedded, (V, E).
     """
@@ -58,52 +84,77 @@ class MatchingPairs:
         read: Read,
         trained: QuestionReader | None,
         names: Sequence[tuple[str, str]],
-        properties: Tensor,
+        usual: Mapping[str, Tensor],
         told: Sequence[str],
         values: Tensor,
     ) -> None:
         self.questions = questions
         self.trained = trained
-        self._read = read
-        self.properties = properties
         self.values = values
+        self._read = read
         self._askings = askings
+        self._texts = [text for _, text in names]
         self._names = _places([relation for relation, _ in names])
         self._vague = self._names.pop("")
-        self._verbs = torch.tensor([is_verb(text) for _, text in names])
         self._values = _places(told)
-        usual = {relation: properties[places[0]] for relation, places in self._names.items()}
-        self._nearest = [_nearest(asking, usual) for asking in askings]
+        self._asking_for = _places([asking.wanted[0] for asking in askings])
+        self._kinds = [
+            (kind, torch.stack([usual[relation] for relation in kind]))
+            for kind in _kinds(self._asking_for)
+        ]
 
     def __len__(self) -> int:
         return len(self._askings)
 
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Questions, and facts of which the first is asked for and the others are not.
+    def draw(self, count: int, rng: np.random.Generator) -> list[Group]:
+        """Groups of questions and facts, of a kind of entity each, as often as it is asked about.
 
-        Returns:
-            Embedded questions (B, E), properties (B, K, E), which of them are verbs (B, K),
-            and embedded values (B, K, E).
+        Args:
+            count: How many.
+            rng: Source of randomness.
         """
-        chosen = rng.integers(0, len(self._askings), count)
         random = Random(int(rng.integers(2**32)))
-        places, values = [], []
-        for place in chosen.tolist():
-            asking = self._askings[place]
-            right = random.choice(asking.wanted)
-            wrong = random.choices(self._nearest[place], k=_HARD)
-            wrong += random.choices(asking.others, k=_CANDIDATES - 1 - _HARD)
-            usual = self._names[right][:1] if random.random() < _USUAL else self._names[right]
-            row = [usual, *(self._names[other] for other in wrong)]
-            row = [self._vague if random.random() < _VAGUE_SHARE else names for names in row]
-            places.append([random.choice(names) for names in row])
-            values.append([random.choice(self._values[one]) for one in (right, *wrong)])
-        found = torch.tensor(places)
-        return (
-            self._read([self.questions[place] for place in chosen.tolist()]),
-            self.properties[found],
-            self._verbs[found],
-            self.values[torch.tensor(values)],
+        weights = [sum(len(self._asking_for[one]) for one in kind) for kind, _ in self._kinds]
+        drawn = []
+        for kind, usual in random.choices(self._kinds, weights, k=count):
+            relations = [kind[place] for place in _alike(usual, random)]
+            askings = [random.choice(self._asking_for[one]) for one in relations]
+            facts = [self._fact(one, random) for one in relations]
+            drawn.append((relations, askings, facts))
+        texts = [self.questions[one] for _, askings, _ in drawn for one in askings]
+        texts += [self._texts[name] for _, _, facts in drawn for name, _ in facts]
+        read = iter(torch.split(self._read(texts), [len(one) for one, *_ in drawn] * 2))
+        asked, told = [next(read) for _ in drawn], [next(read) for _ in drawn]
+        return [
+            self._group(*found, questions, properties)
+            for found, questions, properties in zip(drawn, asked, told, strict=True)
+        ]
+
+    def _fact(self, relation: str, random: Random) -> tuple[int, int]:
+        """Places of a stored property and of a value of a relation."""
+        names = self._names[relation]
+        if random.random() < _VAGUE_SHARE:
+            names = self._vague
+        elif random.random() < _USUAL:
+            names = names[:1]
+        return random.choice(names), random.choice(self._values[relation])
+
+    def _group(
+        self,
+        relations: Sequence[str],
+        askings: Sequence[int],
+        facts: Sequence[tuple[int, int]],
+        questions: Tensor,
+        properties: Tensor,
+    ) -> Group:
+        asked = [self._askings[one] for one in askings]
+        return Group(
+            questions,
+            properties,
+            torch.tensor([is_verb(self._texts[name]) for name, _ in facts]),
+            self.values[torch.tensor([value for _, value in facts])],
+            torch.tensor([[one in asking.wanted for one in relations] for asking in asked]),
+            torch.tensor([[one in set(asking.others) for one in relations] for asking in asked]),
         )
 
 
@@ -122,7 +173,7 @@ def build_pairs(
         seed: Of the ways of asking.
         cache: File for the embeddings.
         each: Questions for each relation.
-        reader: Layers of the encoder that are trained to read the questions.
+        reader: Layers of the encoder that are trained to read questions and properties.
     """
     askings, stored = generate_askings(seed, each)
     questions = [without_names(asking.question, asking.names) for asking in askings]
@@ -131,7 +182,7 @@ def build_pairs(
         for relation, known in stored.items()
         for text in dict.fromkeys(verbalise(name) for name in known.names)
     ] + [("", text) for text in _VAGUE]
-    texts = [text for _, text in names]
+    texts = list(dict.fromkeys(text for _, text in names))
     told = [(relation, value) for relation, known in stored.items() for value in known.values]
     values = [value for _, value in told]
 
@@ -149,16 +200,22 @@ def build_pairs(
     made_of = f"{_digest(questions + texts + values)}-{kind}-{encoder_identity(encoder)}"
     tensors = cached_embeddings(cache, made_of, make)
     if reader is None:
-        read = by_vectors(questions, tensors["questions"])
+        vectors = torch.cat([tensors["questions"], tensors["properties"]])
+        read = by_vectors([*questions, *texts], vectors)
     else:
         read = by_layers(encoder, reader)
+    places = {text: place for place, text in enumerate(texts)}
+    usual = {
+        relation: tensors["properties"][places[verbalise(known.names[0])]]
+        for relation, known in stored.items()
+    }
     return MatchingPairs(
         askings,
         questions,
         read,
         reader,
         names,
-        tensors["properties"],
+        usual,
         [relation for relation, _ in told],
         tensors["values"],
     )
@@ -172,12 +229,33 @@ def _places(names: Sequence[str]) -> dict[str, list[int]]:
     return found
 
 
-def _nearest(asking: Asking, usual: Mapping[str, Tensor]) -> list[str]:
-    """The wrong relations whose names are most like the first one asked for."""
-    right = usual[asking.wanted[0]]
-    nearness = torch.stack([usual[other] for other in asking.others]) @ right
-    best = nearness.topk(min(_NEAREST, len(asking.others))).indices
-    return [asking.others[place] for place in best.tolist()]
+def _kinds(relations: Iterable[str]) -> list[list[str]]:
+    """Relations by the kind of entity that has them."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for relation in relations:
+        found[relation.partition("/")[0]].append(relation)
+    return list(found.values())
+
+
+def _alike(usual: Tensor, random: Random) -> list[int]:
+    """Draw relations of a kind: a few by chance, and beside each some of those most like it.
+
+    Args:
+        usual: How each is called, embedded, (R, E).
+        random: Source of randomness.
+
+    Returns:
+        At most ``_GROUP`` places of R.
+    """
+    chosen: dict[int, None] = {}
+    size = min(_GROUP, len(usual))
+    while len(chosen) < size:
+        first = random.randrange(len(usual))
+        best = (usual @ usual[first]).topk(min(_NEAREST, len(usual))).indices.tolist()
+        beside = [place for place in best if place != first]
+        near = random.sample(beside, min(_CLUSTER - 1, len(beside)))
+        chosen.update(dict.fromkeys([first, *near]))
+    return list(chosen)[:size]
 
 
 def _digest(texts: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _HARD = 48
 _RANDOM = 1024
 _BATCH = 128
-_PAIRS = 64
+_PAIRS = 1
 
 
 class _LayerReachedError(Exception):
@@ -129,7 +129,6 @@ def _until(engine: Engine, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
 
 def retrieval_loss(
     adapter: KnowledgeAdapter,
-    encoder: TextEmbedder,
     reader: TextEmbedder,
     corpus: Corpus,
     cache: HiddenCache,
@@ -170,9 +169,7 @@ def retrieval_loss(
     scores, seen = hard.gather(1, best), visible.gather(1, best)
     if adapter.match is not None:
         similarity = (keys @ asked.unsqueeze(-1)).squeeze(-1).gather(1, best)
-        evidence = corpus_evidence(encoder, reader, corpus, corpus.texts(questions), chosen)(
-            best, seen
-        )
+        evidence = corpus_evidence(reader, corpus, corpus.texts(questions), chosen)(best, seen)
         told = corpus.values[chosen.gather(1, best.cpu())].to(device) * seen.unsqueeze(-1)
         scores = torch.where(seen, scores + adapter.match(evidence, similarity, told), scores)
         found = gold.gather(1, best)
@@ -202,7 +199,6 @@ def _cross_entropy(scores: Tensor, none: Tensor, gold: Tensor) -> Tensor:
 
 def train_selection(
     adapter: KnowledgeAdapter,
-    encoder: TextEmbedder,
     corpus: Corpus,
     cache: HiddenCache,
     *,
@@ -216,10 +212,9 @@ def train_selection(
 
     Args:
         adapter: In training.
-        encoder: Embeds properties; it should cache.
         corpus: Facts and questions.
         cache: Hidden states of the questions' prompts.
-        reader: Embeds questions without their names.
+        reader: Embeds questions without their names, and properties; it should cache.
         pairs: Shown beside, so that what they taught is not lost.
         steps: Of the optimiser.
         learning_rate: Its peak.
@@ -244,7 +239,7 @@ def train_selection(
     for step in bar:
         rng = np.random.default_rng((seed, 1, step))
         questions = rng.integers(0, len(cache), _BATCH).tolist()
-        loss, accuracy = retrieval_loss(adapter, encoder, reader, corpus, cache, questions, rng)
+        loss, accuracy = retrieval_loss(adapter, reader, corpus, cache, questions, rng)
         if adapter.match is not None and pairs is not None:
             loss = loss + matching_loss(adapter.match, pairs, _PAIRS, rng)
         optimizer.zero_grad()

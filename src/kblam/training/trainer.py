@@ -30,8 +30,8 @@ from kblam.training.pairs import MatchingPairs
 __all__ = ["Trainer", "knowledge_config"]
 
 
-# Questions of which properties are judged beside a batch.
-_PAIRS = 64
+# Groups of questions of which properties are judged beside a batch.
+_PAIRS = 1
 # Batches whose questions are sorted by length together.
 _STRETCH = 32
 
@@ -76,6 +76,7 @@ def knowledge_config(
             pools=config.pools,
             matching=config.sources != "decoder",
             reader_layers=config.reader_layers,
+            reads_properties=config.reader_layers > 0,
         ),
         grounded=True,
         copied=COPY_PARTS,
@@ -194,7 +195,7 @@ class Trainer:
             encoder_query=asked.to(device),
             context_query=context.to(device),
             prompt_mask=batch.prompt_mask,
-            evidence=corpus_evidence(encoder, reader, corpus, texts, candidates),
+            evidence=corpus_evidence(reader, corpus, texts, candidates),
         )
         base: Any = base_log_probs(model, batch)
         with self.decoder.facts(facts) as session:
@@ -223,7 +224,7 @@ class Trainer:
 
     @property
     def reader(self) -> TextEmbedder:
-        """Embeds questions without their names; made when its layers are trained or loaded."""
+        """Embeds questions and properties; made when its layers are trained or loaded."""
         if self._reader is None:
             self._reader = question_reader(self.engine.encoder, self.decoder.adapter)
         return self._reader

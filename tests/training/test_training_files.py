@@ -79,11 +79,11 @@ def test_embeddings_of_an_encoder_that_was_exchanged_under_its_name_are_made_aga
     data = {"num_facts": 20, "num_questions": 4, "seed": 0, "cache": tmp_path / "t.safetensors"}
     pairs = {"seed": 0, "cache": tmp_path / "pairs.safetensors", "each": 1}
     encoder = SentenceEncoder(sentence_encoder)
-    before = build_corpus(encoder, **data).keys, build_pairs(encoder, **pairs).properties
+    before = build_corpus(encoder, **data).keys, build_pairs(encoder, **pairs).values
     with other_numbers(sentence_encoder / "model.safetensors"):
         other = SentenceEncoder(sentence_encoder)
         assert (other.name, other.dimension) == (encoder.name, encoder.dimension)
-        after = build_corpus(other, **data).keys, build_pairs(other, **pairs).properties
+        after = build_corpus(other, **data).keys, build_pairs(other, **pairs).values
     assert all((one - two).abs().max() > 0.1 for one, two in zip(before, after, strict=True))
     assert caplog.text.count("another encoder; embedding again") == 2
     caplog.clear()

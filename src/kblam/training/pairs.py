@@ -102,6 +102,8 @@ class MatchingPairs:
             (kind, torch.stack([usual[relation] for relation in kind]))
             for kind in _kinds(self._asking_for)
         ]
+        # As often as the kind is asked about.
+        self._weights = [sum(len(self._asking_for[one]) for one in kind) for kind, _ in self._kinds]
 
     def __len__(self) -> int:
         return len(self._askings)
@@ -114,9 +116,8 @@ class MatchingPairs:
             rng: Source of randomness.
         """
         random = Random(int(rng.integers(2**32)))
-        weights = [sum(len(self._asking_for[one]) for one in kind) for kind, _ in self._kinds]
         drawn = []
-        for kind, usual in random.choices(self._kinds, weights, k=count):
+        for kind, usual in random.choices(self._kinds, self._weights, k=count):
             relations = [kind[place] for place in _alike(usual, random)]
             askings = [random.choice(self._asking_for[one]) for one in relations]
             facts = [self._fact(one, random) for one in relations]
@@ -148,13 +149,14 @@ class MatchingPairs:
         properties: Tensor,
     ) -> Group:
         asked = [self._askings[one] for one in askings]
+        others = [frozenset(asking.others) for asking in asked]
         return Group(
             questions,
             properties,
             torch.tensor([is_verb(self._texts[name]) for name, _ in facts]),
             self.values[torch.tensor([value for _, value in facts])],
             torch.tensor([[one in asking.wanted for one in relations] for asking in asked]),
-            torch.tensor([[one in set(asking.others) for one in relations] for asking in asked]),
+            torch.tensor([[one in wrong for one in relations] for wrong in others]),
         )
 
 

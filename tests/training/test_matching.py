@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -95,8 +96,9 @@ class TestAskings:
         askings, stored = generate_askings(0, 8)
         relations = {one.id: one for found in relations_by_kind("train").values() for one in found}
         assert len(askings) > 2_000
+        overviews = [asking for asking in askings if not asking.others]
+        assert 0 < len(overviews) < 0.1 * len(askings)
         for asking in askings:
-            assert asking.others
             assert not set(asking.wanted) & set(asking.others)
             assert {*asking.wanted, *asking.others} <= stored.keys()
             kinds = {one.partition("/")[0] for one in (*asking.wanted, *asking.others)}
@@ -105,6 +107,16 @@ class TestAskings:
                 for other in asking.others:
                     if one in relations and other in relations:
                         assert not relations[one].overlaps(relations[other])
+
+    def test_an_overview_asks_for_all_of_a_kind(self) -> None:
+        askings, stored = generate_askings(0, 4)
+        kinds: dict[str, set[str]] = defaultdict(set)
+        for one in stored:
+            kinds[one.partition("/")[0]].add(one)
+        overviews = [asking for asking in askings if not asking.others]
+        assert {asking.wanted[0].partition("/")[0] for asking in overviews} == set(kinds)
+        for asking in overviews:
+            assert set(asking.wanted) == kinds[asking.wanted[0].partition("/")[0]]
 
     def test_relations_that_validation_keeps_are_not_asked_for(self) -> None:
         _, stored = generate_askings(0, 2)
@@ -143,9 +155,13 @@ class TestMatching:
             assert group.right.diagonal().all()
             assert not (group.right & group.wrong).any()
             nearness = group.questions @ group.properties.T
+            told_apart = group.wrong.any(1)
             others = (nearness * group.wrong).sum(1) / group.wrong.sum(1)
-            nearer += (nearness.diagonal() > others).tolist()
+            nearer += (nearness.diagonal() > others)[told_apart].tolist()
         assert 0.05 < torch.cat([group.verbs for group in groups]).float().mean() < 0.4
+        # A few questions ask for whatever is known.
+        every = torch.cat([group.right.all(1) for group in groups]).float().mean()
+        assert 0.005 < every < 0.1
         # Most ways of asking avoid the property's own words: to the encoder alone some are far off.
         assert np.mean(nearer) > 0.85
 
@@ -176,6 +192,15 @@ class TestMatching:
         assert mother > 0 > max(father, language)
         mother, father, language = judged(match, encoder, "Who is's dad?", names)
         assert father > 0 > max(mother, language)
+
+    def test_whatever_is_known_answers_who_asks_for_no_property(
+        self, encoder: CachedEmbedder, taught
+    ) -> None:
+        match, _ = taught
+        names = ["mother", "occupation", "native language"]
+        assert min(judged(match, encoder, "Tell me about.", names)) > 0
+        (stranger,) = judged(match, encoder, "Tell me about.", ["mother"], named=(0.0, 0.0))
+        assert stranger < 0
 
     def test_what_a_verb_tells_of_shows_what_it_tells(
         self, encoder: CachedEmbedder, taught

@@ -27,9 +27,9 @@ __all__ = ["matching_loss", "train_matching"]
 _GROUPS = 4
 # Of the encoder's layers, as a share of the judgement's own, which starts from nothing.
 _READER_RATE = 0.3
-# Of a right answer, and of all wrong ones together.
+# Of a right answer beside a wrong one, and what the sum is divided by.
 _RIGHT_WEIGHT = 3.0
-_WRONG_WEIGHT = 34.0
+_SCALE = 37.0
 _RANKING_WEIGHT = 0.5
 _PARTLY_NAMED = 0.1
 _SIMILARITY = (0.5, 0.97)
@@ -76,14 +76,12 @@ def _group_loss(match: MatchHead, group: Group, rng: np.random.Generator) -> Ten
     right = F.pad(group.right, (0, _STRANGERS))
     wrong = F.pad(group.wrong, (0, _STRANGERS), value=True)
     each = F.binary_cross_entropy_with_logits(scores, right.float(), reduction="none")
-    # As much for all wrong ones of a question, however many there are.
-    weight = _RIGHT_WEIGHT * right + _WRONG_WEIGHT * wrong / wrong.sum(1, keepdim=True)
+    # Each counts for itself: most are soon known, and a share would leave little to the few alike.
+    weight = _RIGHT_WEIGHT * right + wrong
     own = torch.arange(count, device=device)
     first = scores.masked_fill(~wrong, -torch.inf).index_put((own, own), scores[own, own])
     ranking = F.cross_entropy(first, own)
-    return (each * weight).sum(1).mean() / (
-        _RIGHT_WEIGHT + _WRONG_WEIGHT
-    ) + _RANKING_WEIGHT * ranking
+    return (each * weight).sum(1).mean() / _SCALE + _RANKING_WEIGHT * ranking
 
 
 def _names(

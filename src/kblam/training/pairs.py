@@ -36,11 +36,15 @@ _VAGUE = (
     "goes with", "consists of", "stands for",
 )  # fmt: skip
 _VAGUE_SHARE = 0.1
+# How often whatever is known is asked for instead of the property.
+_OVERVIEW_SHARE = 0.03
 
 
 @dataclass(frozen=True)
 class Group:
     """N questions, each for another relation of one kind of entity, and a fact of each relation.
+
+    A few ask for whatever is known instead.
 
     Attributes:
         questions: Without names, read, (N, E).
@@ -97,7 +101,14 @@ class MatchingPairs:
         self._names = _places([relation for relation, _ in names])
         self._vague = self._names.pop("")
         self._values = _places(told)
-        self._asking_for = _places([asking.wanted[0] for asking in askings])
+        self._overviews: dict[str, list[int]] = defaultdict(list)
+        self._asking_for: dict[str, list[int]] = defaultdict(list)
+        for place, asking in enumerate(askings):
+            # Nothing else than what is asked for: all is.
+            if asking.others:
+                self._asking_for[asking.wanted[0]].append(place)
+            else:
+                self._overviews[_kind(asking.wanted[0])].append(place)
         self._kinds = [
             (kind, torch.stack([usual[relation] for relation in kind]))
             for kind in _kinds(self._asking_for)
@@ -119,7 +130,7 @@ class MatchingPairs:
         drawn = []
         for kind, usual in random.choices(self._kinds, self._weights, k=count):
             relations = [kind[place] for place in _alike(usual, random)]
-            askings = [random.choice(self._asking_for[one]) for one in relations]
+            askings = [self._asking(one, random) for one in relations]
             facts = [self._fact(one, random) for one in relations]
             drawn.append((relations, askings, facts))
         texts = [self.questions[one] for _, askings, _ in drawn for one in askings]
@@ -130,6 +141,13 @@ class MatchingPairs:
             self._group(*found, questions, properties)
             for found, questions, properties in zip(drawn, asked, told, strict=True)
         ]
+
+    def _asking(self, relation: str, random: Random) -> int:
+        """Place of a question that a relation answers."""
+        overviews = self._overviews.get(_kind(relation))
+        if overviews and random.random() < _OVERVIEW_SHARE:
+            return random.choice(overviews)
+        return random.choice(self._asking_for[relation])
 
     def _fact(self, relation: str, random: Random) -> tuple[int, int]:
         """Places of a stored property and of a value of a relation."""
@@ -149,13 +167,14 @@ class MatchingPairs:
         properties: Tensor,
     ) -> Group:
         asked = [self._askings[one] for one in askings]
+        wanted = [frozenset(asking.wanted) for asking in asked]
         others = [frozenset(asking.others) for asking in asked]
         return Group(
             questions,
             properties,
             torch.tensor([is_verb(self._texts[name]) for name, _ in facts]),
             self.values[torch.tensor([value for _, value in facts])],
-            torch.tensor([[one in asking.wanted for one in relations] for asking in asked]),
+            torch.tensor([[one in right for one in relations] for right in wanted]),
             torch.tensor([[one in wrong for one in relations] for wrong in others]),
         )
 
@@ -235,8 +254,13 @@ def _kinds(relations: Iterable[str]) -> list[list[str]]:
     """Relations by the kind of entity that has them."""
     found: dict[str, list[str]] = defaultdict(list)
     for relation in relations:
-        found[relation.partition("/")[0]].append(relation)
+        found[_kind(relation)].append(relation)
     return list(found.values())
+
+
+def _kind(relation: str) -> str:
+    """Of the entities that have a relation, from its id."""
+    return relation.partition("/")[0]
 
 
 def _alike(usual: Tensor, random: Random) -> list[int]:

@@ -18,6 +18,7 @@ from kblam.training.data._asking import (
     dress,
 )
 from kblam.training.data._index import TrainingQuestion, WorldIndex
+from kblam.training.data._overview import ask_overview
 from kblam.training.data._sentences import joined, told
 
 __all__ = ["Answerable"]
@@ -27,6 +28,8 @@ _SYSTEM = 0.2
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _NUMERIC_SLOTS = frozenset({"int", "intsep", "dec"})
 _TRIES = 8
+# Facts that are told at once.
+_OVERVIEW = 6
 
 
 class Answerable:
@@ -138,6 +141,17 @@ class Answerable:
         relations = [self._index.relation(number) for number in gold]
         return self._several(dress(self._rng, ask_several(self._rng, relations, entity)), gold,
                              "three")  # fmt: skip
+
+    def overview(self) -> TrainingQuestion | None:
+        """Ask for all that is known of an entity."""
+        number = self._rng.randrange(len(self._world.facts))
+        entity, relation = self._index.entity(number), self._index.relation(number)
+        gold = self._index.own(entity)
+        # A short description is what such a request asks for.
+        if len(gold) > _OVERVIEW or any(self._index.relation(one).sums_up for one in gold):
+            return None
+        question = dress(self._rng, ask_overview(self._rng, relation, entity))
+        return self._several(question, gold, "overview")
 
     def _several(self, question: str, gold: tuple[int, ...], kind: str) -> TrainingQuestion:
         near: dict[int, None] = {}

@@ -18,6 +18,7 @@ __all__ = [
     "ask_several",
     "ask_two",
     "dress",
+    "refer",
 ]
 
 #: Property-based ways of asking that fit any relation.
@@ -117,8 +118,9 @@ _INDIRECT = (
 )  # fmt: skip
 #: First words of orders, which no "Question:" can stand before.
 _ORDERS = frozenset(
-    {"tell", "give", "name", "list", "compare", "look", "describe", "i", "please", "now", "show"}
-)
+    {"tell", "give", "name", "list", "compare", "look", "describe", "i", "please", "now", "show",
+     "summarise", "summarize", "write", "introduce", "brief", "fill", "make", "extract", "pull"}
+)  # fmt: skip
 _GREETINGS = ("Hi, ", "Hello! ", "Hey, ", "Good morning. ", "Hi there! ", "One more thing: ")
 _TAILS = (
     " Thanks!", " Thank you.", " Please be precise.", " I need this for a form.", " It is urgent.",
@@ -174,20 +176,20 @@ def ask(
     if relation.asks and (relation.inverse or (not plain and rng.random() < 0.5)):
         return _fill(rng.choice(relation.asks), name, "")
     if many and relation.plural is not None:
-        return _fill(rng.choice(_GENERIC_MANY), _refer(relation, name), relation.plural)
+        return _fill(rng.choice(_GENERIC_MANY), refer(relation, name), relation.plural)
     words = rng.choice(relation.spoken) if rng.random() < 0.5 else relation.spoken[0]
     people = relation.value_type in PEOPLE and relation.value.startswith("{")
     templates = _GENERIC_PERSON if people else _GENERIC
     # The plain forms come most often, as they do in life.
     index = min(rng.randrange(len(templates)), rng.randrange(len(templates)))
-    return _fill(templates[index], _refer(relation, name), words)
+    return _fill(templates[index], refer(relation, name), words)
 
 
 def ask_two(rng: Random, first: tuple[Relation, str], second: tuple[Relation, str]) -> str:
     """Return one question for two facts, each given as relation and name of the entity."""
     (relation_a, name_a), (relation_b, name_b) = first, second
     words_a, words_b = rng.choice(relation_a.spoken), rng.choice(relation_b.spoken)
-    who_a, who_b = _refer(relation_a, name_a), _refer(relation_b, name_b)
+    who_a, who_b = refer(relation_a, name_a), refer(relation_b, name_b)
     if name_a == name_b:
         return rng.choice(
             (
@@ -218,7 +220,7 @@ def ask_several(rng: Random, relations: list[Relation], name: str) -> str:
     """Return one question for several properties of an entity."""
     *first, last = (rng.choice(relation.spoken) for relation in relations)
     words = f"{', '.join(first)} and {last}"
-    who = _refer(relations[0], name)
+    who = refer(relations[0], name)
     return rng.choice(
         (
             f"What are the {words} of {who}?",
@@ -232,14 +234,14 @@ def ask_several(rng: Random, relations: list[Relation], name: str) -> str:
 
 def ask_larger(rng: Random, relation: Relation, name: str, other: str) -> str:
     """Return a question that compares a number of two entities."""
-    text = _fill(rng.choice(_LARGER), _refer(relation, name), rng.choice(relation.spoken))
-    return text.replace("{o}", _refer(relation, other))
+    text = _fill(rng.choice(_LARGER), refer(relation, name), rng.choice(relation.spoken))
+    return text.replace("{o}", refer(relation, other))
 
 
 def ask_again(rng: Random, relation: Relation, name: str | None) -> str:
     """Return a follow-up question: for another property, or for another entity if one is given."""
     if name is not None:
-        who = _refer(relation, name)
+        who = refer(relation, name)
         return rng.choice(
             (f"And of {who}?", f"What about {who}?", f"And {who}?", f"How about {who}?",
              f"The same for {who}, please.")
@@ -275,7 +277,7 @@ def dress(rng: Random, question: str) -> str:
     return rng.choice(_FRAMES).replace("{q}", question)
 
 
-def _refer(relation: Relation, name: str) -> str:
+def refer(relation: Relation, name: str) -> str:
     """Return a name as it stands inside a sentence, with an article where English needs one."""
     named_after = name.partition(" ")[0].endswith("'s")
     return f"the {name}" if relation.kind in _NEEDS_THE and not named_after else name

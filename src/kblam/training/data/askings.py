@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from kblam.training.data._asking import ask, ask_again, ask_two, dress
+from kblam.training.data._overview import ask_overview
 from kblam.training.data._tables import Relation
 from kblam.training.data._templates import fill, make_name
 from kblam.training.data.world import relations_by_kind
@@ -25,8 +26,8 @@ class Asking:
     Attributes:
         question: The text.
         names: The entities in it.
-        wanted: The relations that answer it, by id.
-        others: Relations of the same kind of entity that tell nothing of it, at least one.
+        wanted: The relations that answer it, by id; all of the kind if no property is named.
+        others: Relations of the same kind of entity that tell nothing of it.
     """
 
     question: str
@@ -69,9 +70,21 @@ def generate_askings(seed: int, each: int) -> tuple[list[Asking], Mapping[str, S
         for relation in relations
         for asking in _of(rng, kind, relation, relations, each)
     ]
+    rng = Random(f"overviews-{seed}")
+    for kind, relations in kinds.items():
+        askings += _overviews(rng, kind, relations, each)
     rng = Random(f"values-{seed}")
     stored = {one.id: _forms(rng, one, each) for relations in kinds.values() for one in relations}
     return askings, stored
+
+
+def _overviews(rng: Random, kind: str, relations: list[Relation], each: int) -> list[Asking]:
+    ids = tuple(relation.id for relation in relations)
+    names = [make_name(rng, kind).strip() for _ in range(each)]
+    return [
+        Asking(dress(rng, ask_overview(rng, relations[0], name)), (name,), ids, ())
+        for name in names
+    ]
 
 
 def _forms(rng: Random, relation: Relation, each: int) -> StoredForms:

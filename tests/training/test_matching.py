@@ -230,7 +230,7 @@ class TestMatching:
 
         def loss(seed: int) -> float:
             torch.manual_seed(0)
-            return matching_loss(match, pairs, 2, np.random.default_rng(seed)).item()
+            return matching_loss(match, pairs, np.random.default_rng(seed), groups=2).item()
 
         assert loss(1) == loss(1)
         assert loss(1) != loss(2)

@@ -27,9 +27,9 @@ __all__ = ["matching_loss", "train_matching"]
 _GROUPS = 4
 # Of the encoder's layers, as a share of the judgement's own, which starts from nothing.
 _READER_RATE = 0.3
-# Of a right answer beside a wrong one, and what the sum is divided by.
+# Of a right answer, and of all wrong ones together.
 _RIGHT_WEIGHT = 3.0
-_SCALE = 37.0
+_WRONG_WEIGHT = 34.0
 _RANKING_WEIGHT = 0.5
 _PARTLY_NAMED = 0.1
 _SIMILARITY = (0.5, 0.97)
@@ -39,7 +39,7 @@ _STRANGE_SIMILARITY = (0.2, 0.9)
 
 
 def matching_loss(
-    match: MatchHead, pairs: MatchingPairs, groups: int, rng: np.random.Generator
+    match: MatchHead, pairs: MatchingPairs, rng: np.random.Generator, *, groups: int = 1
 ) -> Tensor:
     """Cross-entropy of whether each fact is asked for, and of which one is.
 
@@ -50,8 +50,8 @@ def matching_loss(
     Args:
         match: In training.
         pairs: Drawn from.
-        groups: Of questions that are told apart together.
         rng: Source of randomness.
+        groups: Of questions that are told apart together; one is enough beside other losses.
     """
     device = match.inner.device
     drawn = [group.to(device) for group in pairs.draw(groups, rng)]
@@ -76,12 +76,14 @@ def _group_loss(match: MatchHead, group: Group, rng: np.random.Generator) -> Ten
     right = F.pad(group.right, (0, _STRANGERS))
     wrong = F.pad(group.wrong, (0, _STRANGERS), value=True)
     each = F.binary_cross_entropy_with_logits(scores, right.float(), reduction="none")
-    # Each counts for itself: most are soon known, and a share would leave little to the few alike.
-    weight = _RIGHT_WEIGHT * right + wrong
+    # As much for all wrong ones of a question, however many there are.
+    weight = _RIGHT_WEIGHT * right + _WRONG_WEIGHT * wrong / wrong.sum(1, keepdim=True)
     own = torch.arange(count, device=device)
     first = scores.masked_fill(~wrong, -torch.inf).index_put((own, own), scores[own, own])
     ranking = F.cross_entropy(first, own)
-    return (each * weight).sum(1).mean() / _SCALE + _RANKING_WEIGHT * ranking
+    return (each * weight).sum(1).mean() / (
+        _RIGHT_WEIGHT + _WRONG_WEIGHT
+    ) + _RANKING_WEIGHT * ranking
 
 
 def _names(
@@ -121,24 +123,38 @@ def _names(
 
 
 def train_matching(
-    match: MatchHead, pairs: MatchingPairs, *, steps: int, learning_rate: float, seed: int
+    match: MatchHead,
+    pairs: MatchingPairs,
+    *,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    groups: int = _GROUPS,
 ) -> list[dict[str, float]]:
     """Train the judgement alone, and the layers that it reads questions with.
+
+    Args:
+        match: In training.
+        pairs: Drawn from.
+        steps: Of the optimiser.
+        learning_rate: At the first of them; it falls to nothing.
+        seed: Of what is drawn.
+        groups: Of questions, at each step.
 
     Returns:
         The learning curve.
     """
-    groups = [{"params": list(match.parameters()), "lr": learning_rate}]
+    parameters = [{"params": list(match.parameters()), "lr": learning_rate}]
     if pairs.trained is not None:
         pairs.trained.requires_grad_(True)
         rate = _READER_RATE * learning_rate
-        groups.append({"params": list(pairs.trained.parameters()), "lr": rate})
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.02)
+        parameters.append({"params": list(pairs.trained.parameters()), "lr": rate})
+    optimizer = torch.optim.AdamW(parameters, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 - step / steps)
     curve = []
     bar = tqdm(range(steps), desc="matching", unit="step")
     for step in bar:
-        loss = matching_loss(match, pairs, _GROUPS, np.random.default_rng((seed, 5, step)))
+        loss = matching_loss(match, pairs, np.random.default_rng((seed, 5, step)), groups=groups)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 _HARD = 48
 _RANDOM = 1024
 _BATCH = 128
-_PAIRS = 1
 
 
 class _LayerReachedError(Exception):
@@ -241,7 +240,7 @@ def train_selection(
         questions = rng.integers(0, len(cache), _BATCH).tolist()
         loss, accuracy = retrieval_loss(adapter, reader, corpus, cache, questions, rng)
         if adapter.match is not None and pairs is not None:
-            loss = loss + matching_loss(adapter.match, pairs, _PAIRS, rng)
+            loss = loss + matching_loss(adapter.match, pairs, rng)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -30,8 +30,6 @@ from kblam.training.pairs import MatchingPairs
 __all__ = ["Trainer", "knowledge_config"]
 
 
-# Groups of questions of which properties are judged beside a batch.
-_PAIRS = 1
 # Batches whose questions are sorted by length together.
 _STRETCH = 32
 
@@ -234,4 +232,4 @@ class Trainer:
         match = self.decoder.adapter.match
         if match is None or self.pairs is None or corpus is not self.corpus:
             return torch.zeros((), device=self.engine.model.device)
-        return matching_loss(match, self.pairs, _PAIRS, rng)
+        return matching_loss(match, self.pairs, rng)

@@ -28,8 +28,9 @@ _SYSTEM = 0.2
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _NUMERIC_SLOTS = frozenset({"int", "intsep", "dec"})
 _TRIES = 8
-# Facts that are told at once.
+# Facts that are told at once, and how often of two entities.
 _OVERVIEW = 6
+_OF_BOTH = 0.15
 
 
 class Answerable:
@@ -143,15 +144,18 @@ class Answerable:
                              "three")  # fmt: skip
 
     def overview(self) -> TrainingQuestion | None:
-        """Ask for all that is known of an entity."""
-        number = self._rng.randrange(len(self._world.facts))
-        entity, relation = self._index.entity(number), self._index.relation(number)
-        gold = self._index.own(entity)
-        # A short description is what such a request asks for.
-        if len(gold) > _OVERVIEW or any(self._index.relation(one).sums_up for one in gold):
-            return None
-        question = dress(self._rng, ask_overview(self._rng, relation, entity))
-        return self._several(question, gold, "overview")
+        """Ask for all that is known of an entity, or of two."""
+        for _ in range(_TRIES):
+            count = 2 if self._rng.random() < _OF_BOTH else 1
+            about = [self._rng.randrange(len(self._world.facts)) for _ in range(count)]
+            names = {self._index.entity(number): self._index.relation(number) for number in about}
+            gold = tuple(number for name in names for number in self._index.own(name))
+            # A short description is what such a request asks for.
+            told_short = any(self._index.relation(number).sums_up for number in gold)
+            if len(gold) <= _OVERVIEW and not told_short:
+                question = ask_overview(self._rng, names)
+                return self._several(dress(self._rng, question), gold, "overview")
+        return None
 
     def _several(self, question: str, gold: tuple[int, ...], kind: str) -> TrainingQuestion:
         near: dict[int, None] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 
 from kblam.training.data._asking import refer
@@ -28,15 +29,15 @@ _OVERVIEWS = (
 )  # fmt: skip
 
 
-def ask_overview(rng: Random, relation: Relation, name: str) -> str:
-    """Return a request for all that is known of an entity.
+def ask_overview(rng: Random, about: Mapping[str, Relation]) -> str:
+    """Return a request for all that is known of some entities.
 
     Args:
         rng: The source of chance.
-        relation: One of the entity.
-        name: The entity.
+        about: The name of each, and one of its relations.
     """
     # The plain forms come most often, as they do in life.
     index = min(rng.randrange(len(_OVERVIEWS)), rng.randrange(len(_OVERVIEWS)))
-    text = _OVERVIEWS[index].replace("{e}", refer(relation, name))
+    who = " and ".join(refer(relation, name) for name, relation in about.items())
+    text = _OVERVIEWS[index].replace("{e}", who)
     return text[:1].upper() + text[1:]

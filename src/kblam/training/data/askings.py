@@ -82,7 +82,7 @@ def _overviews(rng: Random, kind: str, relations: list[Relation], each: int) -> 
     ids = tuple(relation.id for relation in relations)
     names = [make_name(rng, kind).strip() for _ in range(each)]
     return [
-        Asking(dress(rng, ask_overview(rng, relations[0], name)), (name,), ids, ())
+        Asking(dress(rng, ask_overview(rng, {name: relations[0]})), (name,), ids, ())
         for name in names
     ]
 

@@ -51,7 +51,7 @@ def taught(
 ) -> tuple[MatchHead, list[dict[str, float]]]:
     """A judgement after a few steps, and its learning curve."""
     match = untrained(engine, encoder)
-    return match, train_matching(match, pairs, steps=1000, learning_rate=4e-3, seed=0)
+    return match, train_matching(match, pairs, steps=1000, learning_rate=4e-3, seed=0, groups=2)
 
 
 def drawn(pairs: MatchingPairs) -> list[torch.Tensor]:

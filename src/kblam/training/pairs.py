@@ -144,9 +144,8 @@ class MatchingPairs:
 
     def _asking(self, relation: str, random: Random) -> int:
         """Place of a question that a relation answers."""
-        overviews = self._overviews.get(_kind(relation))
-        if overviews and random.random() < _OVERVIEW_SHARE:
-            return random.choice(overviews)
+        if random.random() < _OVERVIEW_SHARE:
+            return random.choice(self._overviews[_kind(relation)])
         return random.choice(self._asking_for[relation])
 
     def _fact(self, relation: str, random: Random) -> tuple[int, int]:

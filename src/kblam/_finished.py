@@ -121,9 +121,9 @@ class AnswerMaker:
         return row * max(1, total // len(self._request.prompts))
 
     def refuses(self, row: int) -> bool:
-        """Whether a row was refused by the estimate, not by what the model wrote."""
-        probability = self._refusal(row)
-        return probability is not None and probability > self._request.refusal.threshold
+        """Whether a row was refused at its first token, not by what the model wrote."""
+        refused = self._refuse.refused if self._refuse is not None else []
+        return bool(refused) and refused[self._row_of(row, len(refused))]
 
     def _refusal(self, row: int) -> float | None:
         """How likely it is that the facts do not answer a row's prompt, if that was estimated."""

@@ -196,6 +196,7 @@ class Generation:
                 tap,
                 self._request.refusal.threshold,
                 engine.end_tokens[0],
+                only_facts=self._request.options.only_facts,
             )
             processors.append(self._refuse)
         return processors

@@ -264,6 +264,9 @@ class GenerationOptions:
         stop: Strings that end the answer; they are left out of it.
         seed: For sampling.
         constraint: A form that the answer is held to. A refusal is not.
+        only_facts: Refuse whatever is asked that selection finds no fact for, general requests
+            among it. Else those are answered as without facts. Needs an adapter that
+            estimates whether the facts answer, as the bundled one does.
         speculative: Check several tokens at once where the facts suggest what comes next. The
             answer is the same; it takes less time. Of single prompts, without beams.
     """
@@ -276,6 +279,7 @@ class GenerationOptions:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     constraint: OutputConstraint | None = None
+    only_facts: bool = False
     speculative: bool = True
 
     def __post_init__(self) -> None:
@@ -290,6 +294,10 @@ class GenerationOptions:
         _require_whole(1, max_new_tokens=self.max_new_tokens, num_beams=self.num_beams)
         _require_whole(0, top_k=self.top_k)
         _require_number(temperature=self.temperature, top_p=self.top_p)
+        _require(
+            isinstance(self.only_facts, bool),
+            f"Expected only_facts to be True or False, got {self.only_facts!r:.100}.",
+        )
         if self.seed is not None:
             _require_whole(0, seed=self.seed)
             _require(self.seed < 2**63, f"Expected a seed below 2**63, got {self.seed}.")

@@ -81,6 +81,20 @@ class OfferedTools:
             self.known if self.shown else [self.fit.nearest(question, self.known)]
         )
 
+    def answering(
+        self, messages: Sequence[Mapping[str, Any]], options: GenerationOptions, *, refusing: bool
+    ) -> Attempt:
+        """The attempt that may answer, or call a tool if the model is one that chooses.
+
+        One that never learned to choose reads facts or nothing where a tool is for just what is
+        asked: it would make up the weather in Paris instead of leaving it to the tool.
+        """
+        if self.shown:
+            return Attempt(options, self.known, refusing)
+        if refusing and self.fitting_call(question_in(messages)) is not None:
+            options = replace(options, only_facts=True)
+        return Attempt(options, refusing=refusing)
+
     def fitting_call(self, question: str) -> OutputConstraint | None:
         """The form of a call of a tool that a question is about; None where it is about none."""
         fitting = self.fit.fitting(question, self.known)

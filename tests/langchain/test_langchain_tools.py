@@ -322,6 +322,9 @@ def test_the_default_model_answers_or_calls() -> None:
     chat = KBLaMChat(kb=facts).bind_tools([Multiply, get_weather])
     reply = chat.invoke("Where was Ada Lovelace born?")
     assert reply.content == "The birthplace of Ada Lovelace is London."
+    # No question for facts, which a tool is for all the same; others get the model's own words.
+    assert [call["name"] for call in chat.invoke("What is 17 times 23?").tool_calls] == ["Multiply"]
+    assert not chat.invoke("Say something nice.").tool_calls
     question = HumanMessage("What is the weather in Paris?")
     called = chat.invoke([question])
     assert [(call["name"], call["args"]) for call in called.tool_calls] == [

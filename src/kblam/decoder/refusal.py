@@ -12,6 +12,9 @@ from kblam.decoder.tap import HiddenTap
 
 __all__ = ["RefusalProcessor", "refusal_features"]
 
+# Of the selection's weight, on "none of them".
+_NONE = 0.5
+
 
 def refusal_features(session: FactSession, last: Tensor | None = None) -> Tensor:
     """What selection and fact attention say about a prompt.
@@ -51,9 +54,11 @@ class RefusalProcessor(LogitsProcessor):
         tap: The last hidden states.
         threshold: Refuse above this probability.
         end_token: What a refused row is made to write.
+        only_facts: Refuse also where "none of them" is likelier than all facts together.
 
     Attributes:
         probability: That the facts do not answer, of each row, once the first token is made.
+        refused: Which rows are, once it is made.
     """
 
     def __init__(
@@ -63,13 +68,17 @@ class RefusalProcessor(LogitsProcessor):
         tap: HiddenTap,
         threshold: float,
         end_token: int,
+        *,
+        only_facts: bool = False,
     ) -> None:
         self._session = session
         self._head = head
         self._tap = tap
         self._threshold = threshold
         self._end = end_token
+        self._only_facts = only_facts
         self.probability: list[float] | None = None
+        self.refused: list[bool] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Leave scores (B, V) alone except for refused rows at their first token."""
@@ -77,10 +86,14 @@ class RefusalProcessor(LogitsProcessor):
             return scores
         if self._tap.last is None:
             raise RuntimeError("Refusal was asked before the first forward pass.")
-        logit = self._head(self._tap.last, refusal_features(self._session))
+        features = refusal_features(self._session)
+        logit = self._head(self._tap.last, features)
         probability = torch.sigmoid(logit)
         self.probability = probability.tolist()
         refused = probability > self._threshold
+        if self._only_facts:
+            refused = refused | (features[:, 0].exp() > _NONE)
+        self.refused = refused.tolist()
         ended = torch.full_like(scores, -torch.inf)
         ended[:, self._end] = 0.0
         return torch.where(refused[:, None], ended, scores)

@@ -66,7 +66,7 @@ class Request:
             options = held_to(tools.required_call(question_in(self.prompt)), self.options)
             refusing = refusing and tools.refusable
             return Attempt(options, tools.known, refusing, calling=True)
-        return Attempt(self.options, tools.known if tools.shown else (), refusing)
+        return tools.answering(self.prompt, self.options, refusing=refusing)
 
     def after(self, attempt: Attempt, answer: Answer) -> Attempt | None:
         """What the model is asked after this came of an attempt; None if it is the reply."""

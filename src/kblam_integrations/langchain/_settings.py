@@ -34,6 +34,7 @@ _OPTIONS = {
     "top_k": "top_k",
     "num_beams": "num_beams",
     "seed": "seed",
+    "only_facts": "only_facts",
 }
 _PER_CALL = frozenset(
     {*_OPTIONS, "timeout", "view", "stop", "tools", "tool_choice", "response_format"}
@@ -58,6 +59,7 @@ class KnowledgeChatSettings(KnowledgeSettings, BaseChatModel):
     top_k: int | None = None
     num_beams: int | None = None
     seed: int | None = None
+    only_facts: bool | None = None
     stop: list[str] | None = None
     timeout: float | None = None
     max_retries: int | None = None

@@ -41,12 +41,13 @@ class KBLaMChat(KnowledgeChatCalls):
     block of ``content_blocks`` carries the citations as annotations. A change of the facts is
     seen by the next call, also through a cache.
 
-    ``temperature``, ``max_tokens``, ``top_p``, ``top_k``, ``num_beams``, ``seed``, ``stop``,
-    ``timeout`` and ``view`` may also be given to a call or bound; None there means the setting
-    made here, and a call's view narrows the one set here. So does ``kb_view`` in a call's
-    configuration, or in that of a call around it: ``{"configurable": {"kb_view": ...}}``.
-    ``tools``, ``tool_choice`` and ``response_format`` are as :meth:`bind_tools` and
-    :meth:`with_structured_output` bind them. Any other argument is an error.
+    ``temperature``, ``max_tokens``, ``top_p``, ``top_k``, ``num_beams``, ``seed``,
+    ``only_facts``, ``stop``, ``timeout`` and ``view`` may also be given to a call or bound;
+    None there means the setting made here, and a call's view narrows the one set here. So does
+    ``kb_view`` in a call's configuration, or in that of a call around it: ``{"configurable":
+    {"kb_view": ...}}``. ``tools``, ``tool_choice`` and ``response_format`` are as
+    :meth:`bind_tools` and :meth:`with_structured_output` bind them. Any other argument is an
+    error.
 
     Attributes:
         kb: The facts: anything that :func:`kblam_integrations.sources.as_store` reads, and from
@@ -72,6 +73,7 @@ class KBLaMChat(KnowledgeChatCalls):
         top_k: Sample among so many tokens.
         num_beams: Beam search if above 1.
         seed: For sampling.
+        only_facts: Refuse general requests too: whatever is read from no fact.
         stop: Strings that end a reply and are left out of it.
         timeout: Seconds after which a reply is given up, counted from the call.
         max_retries: Accepted because chat models have it. A model in this process has no

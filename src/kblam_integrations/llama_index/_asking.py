@@ -90,7 +90,7 @@ class Asked:
             return Attempt(self.options, refusing=refusing)
         if tools.choice != "auto":
             return self._calling(tools, tools.required_call(question_in(self.messages)))
-        return Attempt(self.options, tools.known if tools.shown else (), refusing)
+        return tools.answering(self.messages, self.options, refusing=refusing)
 
     def after(self, attempt: Attempt, answer: Answer) -> Attempt | None:
         """What the model is asked after this came of an attempt; None if it is the reply."""

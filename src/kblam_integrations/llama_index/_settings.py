@@ -80,6 +80,9 @@ class KnowledgeLLMSettings(FunctionCallingLLM):
     num_beams: int = Field(default=1, description="Beam search if above 1.")
     stop: tuple[str, ...] = Field(default=(), description="Strings that end a reply.")
     seed: int | None = Field(default=None, description="For sampling.")
+    only_facts: bool = Field(
+        default=False, description="Refuse general requests too: whatever is read from no fact."
+    )
 
     _kblam: KBLaM = PrivateAttr()
 

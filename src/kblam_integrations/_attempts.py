@@ -87,11 +87,13 @@ class OfferedTools:
         """The attempt that may answer, or call a tool if the model is one that chooses.
 
         One that never learned to choose reads facts or nothing where a tool is for just what is
-        asked: it would make up the weather in Paris instead of leaving it to the tool.
+        asked: it would make up the weather in Paris instead of leaving it to the tool. Where every
+        tool fits, that says nothing of what is asked.
         """
         if self.shown:
             return Attempt(options, self.known, refusing)
-        if refusing and self.fitting_call(question_in(messages)) is not None:
+        question = question_in(messages)
+        if refusing and not self.fit.lets_all_fit and self.fit.fitting(question, self.known):
             options = replace(options, only_facts=True)
         return Attempt(options, refusing=refusing)
 

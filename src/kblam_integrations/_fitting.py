@@ -55,11 +55,19 @@ class ToolFit:
     def fitting(self, question: str, tools: Sequence[Tool]) -> list[Tool]:
         """The tools that a question is about, the nearest first."""
         likeness = self.likeness(question, tools)
-        threshold = self.threshold
-        if threshold is None:
-            threshold = _MEASURED.get(self.encoder().name, -1.0)
         ranked = np.argsort(-likeness, kind="stable")
-        return [tools[place] for place in ranked if likeness[place] >= threshold]
+        return [tools[place] for place in ranked if likeness[place] >= self._least]
+
+    @property
+    def lets_all_fit(self) -> bool:
+        """Whether every tool fits every question."""
+        return self._least == -1.0
+
+    @property
+    def _least(self) -> float:
+        if self.threshold is not None:
+            return self.threshold
+        return _MEASURED.get(self.encoder().name, -1.0)
 
     def likeness(self, question: str, tools: Sequence[Tool]) -> np.ndarray:
         """How like a question each tool is, a cosine, (tools,)."""

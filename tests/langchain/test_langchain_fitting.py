@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from tiny_kblam import FACTS
 
 from kblam.errors import ConfigError
@@ -56,6 +56,18 @@ def test_a_call_that_is_wanted_is_made_all_the_same(refusing: KBLaMChat, choice:
 def test_the_lowest_threshold_lets_all_fit(make: Callable[..., KBLaMChat]) -> None:
     chat = make(kb=FACTS, max_tokens=80, refusal_threshold=0.0, tool_threshold=-1.0)
     assert chat.bind_tools([place_order]).invoke(UNFIT).tool_calls
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"), [(0.05, True), (1.0, False), (-1.0, False), (None, False)]
+)
+def test_what_a_tool_is_for_is_left_to_facts_and_tools(
+    make: Callable[..., KBLaMChat], threshold: float | None, expected: bool
+) -> None:
+    """Where every tool fits, as with an encoder none was measured for, general requests stay."""
+    chat = make(kb=FACTS, tool_threshold=threshold).bind_tools([get_weather])
+    request = chat.bound._request([HumanMessage(FIT)], None, chat.kwargs)
+    assert request.first.options.only_facts is expected
 
 
 @pytest.mark.parametrize("wrong", [1.5, -2.0, float("nan")])

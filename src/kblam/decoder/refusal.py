@@ -89,11 +89,12 @@ class RefusalProcessor(LogitsProcessor):
         features = refusal_features(self._session)
         logit = self._head(self._tap.last, features)
         probability = torch.sigmoid(logit)
-        self.probability = probability.tolist()
         refused = probability > self._threshold
         if self._only_facts:
             refused = refused | (features[:, 0].exp() > _NONE)
-        self.refused = refused.tolist()
+        # Read at once: each reading waits for the device.
+        read = torch.stack([probability, refused.to(probability.dtype)]).tolist()
+        self.probability, self.refused = read[0], [bool(one) for one in read[1]]
         ended = torch.full_like(scores, -torch.inf)
         ended[:, self._end] = 0.0
         return torch.where(refused[:, None], ended, scores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 __all__ = ["LINKS", "WORD", "AskedNames", "folded"]
 
@@ -16,8 +17,8 @@ LINKS = frozenset(
 # With or without such a word it is the same person or firm.
 _EPITHETS = frozenset(
     (
-        "mr", "mrs", "ms", "miss", "dr", "prof", "professor", "sir", "dame", "lord", "lady",
-        "king", "queen", "prince", "princess", "emperor", "empress", "duke", "president",
+        "mr", "mrs", "ms", "miss", "dr", "doctor", "prof", "professor", "sir", "dame", "lord",
+        "lady", "king", "queen", "prince", "princess", "emperor", "empress", "duke", "president",
         "chancellor", "minister", "senator", "governor", "mayor", "general", "colonel", "captain",
         "pope", "saint", "st", "rev", "reverend", "jr", "inc", "ltd", "llc", "corp", "corporation",
         "company", "co", "gmbh", "ag", "plc", "limited", "incorporated",
@@ -29,6 +30,11 @@ _ROMAN = re.compile(r"(?=.)x{0,3}(ix|iv|v?i{0,3})")
 _BETWEEN = re.compile(r"[ \-./'\u2019]")
 _AFTER_INITIAL = re.compile(r"\. ?")
 _INITIAL = 2
+# What may stand before a name without capitals: "is karl meier at the ghent warehouse".
+_AHEAD = LINKS | frozenset(
+    ("a", "an", "about", "at", "by", "can", "did", "do", "does", "from", "had", "has", "is", "are",
+     "to", "was", "were", "will", "with")
+)  # fmt: skip
 _AFTER_SUBJECT = frozenset(("is", "are", "was", "were", "has", "had", "s"))
 # Without spaces between words, or with endings that are written to them: Thai and Lao, Burmese,
 # Khmer, Japanese, Chinese, Korean.
@@ -50,6 +56,20 @@ def folded(text: str) -> str:
     return plain.translate(_LETTERS)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Capitalised words and numbers in a row, folded.
+
+    Attributes:
+        words: Those that tell.
+        beside: The words before and behind, as far as they belong to it: "the Ghent warehouse",
+            "project Aurora", "the port of Ghent".
+    """
+
+    words: frozenset[str]
+    beside: frozenset[str]
+
+
 class AskedNames:
     """The words of a question, and the names in it as far as capitals show them.
 
@@ -60,8 +80,9 @@ class AskedNames:
     def __init__(self, text: str) -> None:
         self._written = text
         self._text = folded(text)
-        self._words = frozenset(WORD.findall(self._text))
-        self._names = [frozenset(filter(_tells, name)) for name in _capitalised(text)]
+        self._in_order = WORD.findall(self._text)
+        self._words = frozenset(self._in_order)
+        self._names = list(_capitalised(text))
 
     def has(self, name: str) -> tuple[float, float]:
         """Share of a folded name's words found, and 1 if all of it stands there in one piece."""
@@ -105,8 +126,9 @@ class AskedNames:
     def excess(self, name: str, property: str) -> float:
         """Of the names that share a word with a folded one, the share of words that it lacks.
 
-        Augustus has half of "Augustus John". A question without capitals has no excess, and where
-        the name stands by itself, those of others beside it are none.
+        Augustus has half of "Augustus John", and the Basel warehouse half of "the Ghent warehouse".
+        Where no name shows by its capitals, one of the same form is looked for: "the south gate"
+        beside the north gate. Where the name stands by itself, those of others beside it are none.
 
         Args:
             name: The thing's.
@@ -115,10 +137,37 @@ class AskedNames:
         """
         own = set(WORD.findall(name))
         known = own.union(WORD.findall(property))
-        if {word for word in own if _tells(word)} in self._names:
+        telling = frozenset(filter(_tells, own))
+        if any(run.words == telling for run in self._names):
             return 0.0
-        words = [word for run in self._names if not run.isdisjoint(known) for word in run]
+        # A name that stands there whole has its words for itself.
+        shared = frozenset() if telling <= self._words else telling
+        if shared and not self._names:
+            return self._excess_of_form(WORD.findall(name), known)
+        words: list[str] = []
+        around: set[str] = set()
+        for run in self._names:
+            beside = run.beside & shared
+            if beside or not run.words.isdisjoint(known):
+                words += run.words
+                around |= beside
+        words += around.difference(words)
         return sum(word not in known for word in words) / len(words) if words else 0.0
+
+    def _excess_of_form(self, name: list[str], known: set[str]) -> float:
+        """The same of a name like a folded one in all its words but one, without capitals."""
+        for start in range(len(self._in_order) - len(name) + 1):
+            found = self._in_order[start : start + len(name)]
+            other = [place for place, word in enumerate(found) if word != name[place]]
+            if len(other) != 1 or not _tells(found[other[0]]) or found[other[0]] in known:
+                continue
+            ahead = self._in_order[max(0, start + other[0] - 1)]
+            # "Where was ada born?" is no Ada Born, and "who married lovelace?" no other Lovelace.
+            names = ahead in LINKS if other[0] == len(name) - 1 else other[0] or ahead in _AHEAD
+            telling = set(filter(_tells, found))
+            if names and len(telling) > 1:
+                return 1 / len(telling)
+        return 0.0
 
 
 def _in_one_piece(name: str) -> re.Pattern[str]:
@@ -134,19 +183,34 @@ def _is_number(word: str) -> bool:
     return not word.isalpha() or _ROMAN.fullmatch(word) is not None
 
 
-def _capitalised(text: str) -> Iterator[list[str]]:
-    """Runs of capitalised words and numbers, folded.
+def _capitalised(text: str) -> Iterator[_Run]:
+    """Runs of capitalised words and numbers.
 
     A question's first word is in none, unless it is a subject's: "Nimrod Glacier is where?".
     """
     found = list(WORD.finditer(text))
     if not any(match[0][0].islower() for match in found):
         return  # shouted
-    for run in _runs(text, found):
-        if run[0] is found[0] and not _tells_of(found[len(run) :]):
-            run = run[1:]
-        if run:
-            yield [folded(match[0]) for match in run]
+    for start, end in _runs(text, found):
+        if start == 0 and not _tells_of(found[end:]):
+            start += 1
+        words = frozenset(filter(_tells, (folded(match[0]) for match in found[start:end])))
+        if words:
+            before = _next_to(text, found, start, -1)
+            yield _Run(words, frozenset((before, _next_to(text, found, end - 1, 1))))
+
+
+def _next_to(text: str, found: list[re.Match[str]], place: int, step: int) -> str:
+    """The word before or behind one, folded, over small ones; none where a sentence ends."""
+    while 0 <= place + step < len(found):
+        first, second = sorted((place, place + step))
+        if not _joins(found[first], text[found[first].end() : found[second].start()]):
+            break
+        place += step
+        word = folded(found[place][0])
+        if word not in LINKS:
+            return word
+    return ""
 
 
 def _tells_of(rest: list[re.Match[str]]) -> bool:
@@ -154,19 +218,22 @@ def _tells_of(rest: list[re.Match[str]]) -> bool:
     return bool(rest) and rest[0][0] in _AFTER_SUBJECT
 
 
-def _runs(text: str, found: list[re.Match[str]]) -> Iterator[list[re.Match[str]]]:
-    run: list[re.Match[str]] = []
-    for match in found:
-        if run and not _joins(run[-1], text[run[-1].end() : match.start()]):
-            yield run
-            run = []
+def _runs(text: str, found: list[re.Match[str]]) -> Iterator[tuple[int, int]]:
+    """Where each run begins and ends among the words found."""
+    start = None
+    for place, match in enumerate(found):
+        if start is not None and not _joins(
+            found[place - 1], text[found[place - 1].end() : match.start()]
+        ):
+            yield start, place
+            start = None
         if match[0][0].isupper() or match[0][0].isdigit():
-            run.append(match)
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run
+            start = place if start is None else start
+        elif start is not None:
+            yield start, place
+            start = None
+    if start is not None:
+        yield start, len(found)
 
 
 def _joins(word: re.Match[str], between: str) -> bool:

@@ -16,12 +16,8 @@ from kblam._engine import Engine
 from kblam._finished import AnswerMaker, Timing
 from kblam._form_values import FormValues
 from kblam._knowledge_base import KnowledgeBase, SeenFacts
-from kblam._prompt import (
-    PaddedPrompts,
-    asked_before,
-    pad_prompts,
-    question_of,
-)
+from kblam._prompt import PaddedPrompts, asked_before, pad_prompts, question_of
+from kblam._refusal_words import SPELLINGS
 from kblam._request import Request
 from kblam._seeded import seeded
 from kblam._selected_facts import SelectedFacts
@@ -30,7 +26,7 @@ from kblam.decoder import Candidates, FactInput, FactSession, Selection
 from kblam.decoder.constrain import ConstraintProcessor
 from kblam.decoder.drafts import drafted
 from kblam.decoder.grounding import CopyProcessor
-from kblam.decoder.refusal import RefusalProcessor
+from kblam.decoder.refusal import OwnRefusal, RefusalProcessor
 from kblam.decoder.speculative import SpeculativeDecoding
 from kblam.decoder.watch import GenerationWatch
 from kblam.encoding import (
@@ -167,6 +163,9 @@ class Generation:
         session = stack.enter_context(decoder.facts(facts, trace=self._request.trace))
         self._session = session
         adapter = decoder.adapter
+        own = self._own_refusal() if held else None
+        if own is not None:
+            processors.append(own)
         if self._request.grounding == "copy" and adapter.pointer is not None:
             values = self._form_values()
             self._copy = CopyProcessor(
@@ -197,9 +196,20 @@ class Generation:
                 self._request.refusal.threshold,
                 engine.end_tokens[0],
                 only_facts=self._request.options.only_facts,
+                own=own,
             )
             processors.append(self._refuse)
         return processors
+
+    def _own_refusal(self) -> OwnRefusal | None:
+        """What tells that the model would refuse by itself, where its answers have a form."""
+        request, vocabulary = self._request, self._engine.vocabulary
+        # A tool may be called for what no fact says, and who never refuses wants the form filled.
+        if request.tools or request.refusal.threshold >= 1.0:
+            return None
+        beginnings = {vocabulary.at_start(words)[0] for words in SPELLINGS}
+        rows = range(len(request.prompts))
+        return OwnRefusal(beginnings, lambda: [self._names_something(row) for row in rows])
 
     def _speculative(self) -> SpeculativeDecoding | None:
         """Decoding with drafts, where one prompt has facts to make them of."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from kblam.config import DEFAULT_REFUSAL
 
-__all__ = ["may_become_refusal", "writes_refusal"]
+__all__ = ["SPELLINGS", "may_become_refusal", "writes_refusal"]
 
-# As a trained model writes it: in the words that it was trained on, or shortened.
-_SPELLINGS = (DEFAULT_REFUSAL, DEFAULT_REFUSAL.replace("I am", "I'm"))
+#: As a trained model writes it: in the words that it was trained on, or shortened.
+SPELLINGS = (DEFAULT_REFUSAL, DEFAULT_REFUSAL.replace("I am", "I'm"))
 
 
 # So much of one, cut off by a limit or a stop string, can be nothing else.
@@ -22,4 +22,4 @@ def writes_refusal(text: str) -> bool:
 
 def may_become_refusal(text: str) -> bool:
     """Whether an unfinished text may still turn out to be one."""
-    return any(spelling.startswith(text.strip()) for spelling in _SPELLINGS)
+    return any(spelling.startswith(text.strip()) for spelling in SPELLINGS)

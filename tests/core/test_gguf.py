@@ -100,7 +100,7 @@ class TestCopies:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = converted(self.file)
-        monkeypatch.setattr("transformers.__version__", "0.0")
+        monkeypatch.setattr(_gguf.transformers, "__version__", "0.0")
         assert converted(self.file) != folder
         assert len(self.read) == 2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
+
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
@@ -10,7 +12,7 @@ from kblam.decoder.answer_heads import RefusalHead
 from kblam.decoder.session import FactSession
 from kblam.decoder.tap import HiddenTap
 
-__all__ = ["RefusalProcessor", "refusal_features"]
+__all__ = ["OwnRefusal", "RefusalProcessor", "refusal_features"]
 
 # Of the selection's weight, on "none of them".
 _NONE = 0.5
@@ -45,6 +47,42 @@ def refusal_features(session: FactSession, last: Tensor | None = None) -> Tensor
     return torch.stack([none, best, lead, 10.0 * similarity, 10.0 * share, judged], dim=1)
 
 
+class OwnRefusal(LogitsProcessor):
+    """Whether a model would begin a refusal by itself, where a form leaves it no room for one.
+
+    Goes before the form: it looks at the first token's scores as they are.
+
+    Args:
+        beginnings: Tokens that a refusal begins with.
+        may_be_told: Of each prompt, whether it may be about a fact, once facts are selected.
+    """
+
+    def __init__(
+        self, beginnings: Collection[int], may_be_told: Callable[[], Sequence[bool]]
+    ) -> None:
+        self._beginnings = torch.tensor(sorted(beginnings))
+        self._may_be_told = may_be_told
+        self._begins: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Leave scores (B, V) alone."""
+        if self._begins is None:
+            self._begins = torch.isin(scores.argmax(-1), self._beginnings.to(scores.device))
+        return scores
+
+    def refuses(self, log_none: Tensor) -> Tensor:
+        """Which rows would, and have no fact that is likelier than "none of them".
+
+        Args:
+            log_none: Log-probability of "none of them", (B,).
+        """
+        if self._begins is None:
+            raise RuntimeError("A refusal was looked for before the first token.")
+        told = torch.tensor(self._may_be_told(), device=log_none.device)
+        told = told.repeat_interleave(len(log_none) // len(told))
+        return self._begins & told & (log_none.exp() > _NONE)
+
+
 class RefusalProcessor(LogitsProcessor):
     """Ends a generation at its first token where the facts do not answer.
 
@@ -55,6 +93,7 @@ class RefusalProcessor(LogitsProcessor):
         threshold: Refuse above this probability.
         end_token: What a refused row is made to write.
         only_facts: Refuse also where "none of them" is likelier than all facts together.
+        own: Refuse also where the model would, or None.
 
     Attributes:
         probability: That the facts do not answer, of each row, once the first token is made.
@@ -70,6 +109,7 @@ class RefusalProcessor(LogitsProcessor):
         end_token: int,
         *,
         only_facts: bool = False,
+        own: OwnRefusal | None = None,
     ) -> None:
         self._session = session
         self._head = head
@@ -77,6 +117,7 @@ class RefusalProcessor(LogitsProcessor):
         self._threshold = threshold
         self._end = end_token
         self._only_facts = only_facts
+        self._own = own
         self.probability: list[float] | None = None
         self.refused: list[bool] = []
 
@@ -92,6 +133,8 @@ class RefusalProcessor(LogitsProcessor):
         refused = probability > self._threshold
         if self._only_facts:
             refused = refused | (features[:, 0].exp() > _NONE)
+        if self._own is not None:
+            refused = refused | self._own.refuses(features[:, 0])
         # Read at once: each reading waits for the device.
         read = torch.stack([probability, refused.to(probability.dtype)]).tolist()
         self.probability, self.refused = read[0], [bool(one) for one in read[1]]

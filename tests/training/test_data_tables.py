@@ -32,7 +32,7 @@ def test_there_are_relations_enough_of_every_type() -> None:
     types = {relation.value_type for relation in relations}
     assert {"person", "company", "city", "date", "int", "dec", "code", "word", "gloss"} <= types
     held_back = sum(relation.held_back for relation in relations)
-    assert 0.03 < held_back / len(relations) < 0.09
+    assert 0.02 < held_back / len(relations) < 0.04
 
 
 def test_every_relation_is_asked_for_in_its_own_words() -> None:

@@ -158,7 +158,9 @@ class TestMatching:
             told_apart = group.wrong.any(1)
             others = (nearness * group.wrong).sum(1) / group.wrong.sum(1)
             nearer += (nearness.diagonal() > others)[told_apart].tolist()
-        assert 0.05 < torch.cat([group.verbs for group in groups]).float().mean() < 0.4
+        # Kinds differ in how many verbs they have: a few groups may be of one.
+        many = pairs.draw(60, np.random.default_rng(0))
+        assert 0.05 < torch.cat([group.verbs for group in many]).float().mean() < 0.4
         # A few questions ask for whatever is known.
         every = torch.cat([group.right.all(1) for group in groups]).float().mean()
         assert 0.005 < every < 0.1

@@ -58,8 +58,10 @@ _INVERSE_THINGS = (
     "What has {e} as its {p}?",
     "Tell me what {e} is the {p} of.",
 )
-#: One relation in so many is held back for validation.
-_HELD_BACK = 16
+#: One relation in so many is held back for validation, and which remainder of its name's checksum
+#: says so.
+_HELD_BACK = 32
+_REMAINDER = 16
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class Relation:
     @property
     def held_back(self) -> bool:
         """Whether it is kept out of training, for every kind alike."""
-        return zlib.crc32(self.name.removesuffix(" of").encode()) % _HELD_BACK == 0
+        checksum = zlib.crc32(self.name.removesuffix(" of").encode())
+        return checksum % _HELD_BACK == _REMAINDER
 
     @functools.cached_property
     def verbs(self) -> tuple[str, ...]:

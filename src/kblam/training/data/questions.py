@@ -17,8 +17,8 @@ __all__ = ["SHARES", "TrainingQuestion", "generate_questions"]
 #: The share of each sort of question. The last three have no answer; the first of them, another
 #: property of a known entity, is what refusal fails on most.
 SHARES: Mapping[str, float] = {
-    "single": 0.35, "two": 0.12, "list": 0.08, "three": 0.04, "inverse": 0.02, "compare": 0.02,
-    "follow_up": 0.04, "overview": 0.1, "other_property": 0.14, "similar_name": 0.06,
+    "single": 0.25, "two": 0.13, "list": 0.07, "three": 0.08, "inverse": 0.02, "compare": 0.02,
+    "follow_up": 0.04, "overview": 0.2, "other_property": 0.11, "similar_name": 0.05,
     "unknown_name": 0.03,
 }  # fmt: skip
 #: Draws in a row that may find no fact before the world is called too small.

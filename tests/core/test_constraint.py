@@ -359,3 +359,24 @@ def test_several_facts_fill_a_form() -> None:
     answer = model.ask("Describe Aurora.", held(OutputConstraint.json_schema(schema)))
     assert json.loads(answer.text) == {"launch_code": "QX-7719", "project_lead": "Mirela Osei"}
     assert [citation.fact.value for citation in answer.citations] == ["QX-7719", "Mirela Osei"]
+
+
+@pytest.mark.weights
+def test_what_the_model_refuses_in_words_gets_no_form_filled() -> None:
+    facts = [("Larkspur Instruments", "director", "Ines Okafor"), ("Aurora", "site", "Faro")]
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    form = held(OutputConstraint.json_schema(schema))
+    model = KBLaM.from_pretrained().attach(facts)
+    # The estimate refuses nothing: what is refused, the model would refuse itself.
+    lenient = model.with_options(refusal_threshold=0.9999)
+    for question in ("What is the population of Brizal?", "Who is the mother of Toma Weill?"):
+        assert lenient.ask(question).refused
+        assert lenient.ask(question, form).refused
+    batch = ["Who is the mother of Toma Weill?", "Who is the director of Larkspur Instruments?"]
+    first, second = lenient.ask_batch(batch, form)
+    assert first.refused
+    assert json.loads(second.text) == {"name": "Ines Okafor"}
+    # What names nothing is no question for the facts, and who never refuses gets the form.
+    assert json.loads(lenient.ask("Write a word for something very cold.", form).text)
+    never = model.with_options(refusal_threshold=1.0)
+    assert json.loads(never.ask("Who is the mother of Toma Weill?", form).text)

@@ -206,13 +206,15 @@ class TestMatching:
         assert before[0] - before[1] < 1.0
         match, curve = taught
         assert np.mean([row["loss"] for row in curve[-20:]]) < 0.4 * curve[0]["loss"]
-        wrong = []
+        ahead, wrong = [], []
         for question, names in ASKED.items():
             right, *others = judged(match, encoder, question, names)
             assert right > 0
-            assert right > max(others) + 2.0
+            assert right > max(others)
+            ahead.append(right - max(others))
             wrong += others
         # So few steps do not tell all of them, and which they miss is chance.
+        assert np.mean(ahead) > 4.0
         assert np.mean(np.array(wrong) < 0) > 0.8
 
     def test_whatever_is_known_answers_who_asks_for_no_property(

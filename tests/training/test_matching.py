@@ -211,6 +211,8 @@ class TestMatching:
             right, *others = judged(match, encoder, question, names)
             assert right > 0
             assert right > max(others)
+            if "mother" in names and "father" in names:
+                assert max(others) < 0
             ahead.append(right - max(others))
             wrong += others
         # So few steps do not tell all of them, and which they miss is chance.
@@ -253,6 +255,7 @@ class TestMatching:
         namesake, longer = right(named=(0.5, 0.0), excess=0.5), right(excess=0.5)
         assert max(*namesake, *longer) < 0
         assert (half > np.maximum(unnamed, np.maximum(namesake, longer)) + 2.0).all()
+        assert unnamed[0] < 0
         # So few steps do not tell all of them, and which they miss is chance.
         assert np.mean(half > 0) > 0.6
         assert np.mean(unnamed < 0) > 0.6

@@ -70,17 +70,12 @@ class OwnRefusal(LogitsProcessor):
             self._begins = torch.isin(scores.argmax(-1), self._beginnings.to(scores.device))
         return scores
 
-    def refuses(self, log_none: Tensor) -> Tensor:
-        """Which rows would, and have no fact that is likelier than "none of them".
-
-        Args:
-            log_none: Log-probability of "none of them", (B,).
-        """
+    def rows(self) -> Tensor:
+        """Which rows would, of prompts that may be about a fact, (B,)."""
         if self._begins is None:
             raise RuntimeError("A refusal was looked for before the first token.")
-        told = torch.tensor(self._may_be_told(), device=log_none.device)
-        told = told.repeat_interleave(len(log_none) // len(told))
-        return self._begins & told & (log_none.exp() > _NONE)
+        told = torch.tensor(self._may_be_told(), device=self._begins.device)
+        return self._begins & told.repeat_interleave(len(self._begins) // len(told))
 
 
 class RefusalProcessor(LogitsProcessor):
@@ -93,7 +88,7 @@ class RefusalProcessor(LogitsProcessor):
         threshold: Refuse above this probability.
         end_token: What a refused row is made to write.
         only_facts: Refuse also where "none of them" is likelier than all facts together.
-        own: Refuse also where the model would, or None.
+        own: Refuse also where the model would and "none of them" is likelier, or None.
 
     Attributes:
         probability: That the facts do not answer, of each row, once the first token is made.
@@ -131,10 +126,11 @@ class RefusalProcessor(LogitsProcessor):
         logit = self._head(self._tap.last, features)
         probability = torch.sigmoid(logit)
         refused = probability > self._threshold
+        none = features[:, 0].exp() > _NONE
         if self._only_facts:
-            refused = refused | (features[:, 0].exp() > _NONE)
+            refused = refused | none
         if self._own is not None:
-            refused = refused | self._own.refuses(features[:, 0])
+            refused = refused | (none & self._own.rows())
         # Read at once: each reading waits for the device.
         read = torch.stack([probability, refused.to(probability.dtype)]).tolist()
         self.probability, self.refused = read[0], [bool(one) for one in read[1]]

@@ -99,8 +99,8 @@ def relations_by_kind(split: Split) -> dict[str, tuple[Relation, ...]]:
 def generate_world(num_facts: int, seed: int, *, split: Split = "train") -> World:
     """Make a world.
 
-    The same arguments give the same world. Names of entities, and an eighth of the relations,
-    are kept for ``split="validation"``, so that a model is measured on what it has not seen.
+    The same arguments give the same world. An eighth of the names of entities, and one relation
+    in 32, are kept for ``split="validation"``, so that a model is measured on what it has not seen.
 
     Args:
         num_facts: How many facts it holds.
